@@ -1,0 +1,183 @@
+#include "engine/tape.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <set>
+
+#include "engine/profile.hpp"
+
+namespace simsmoe {
+
+struct Variable::State {
+  Tensor value;
+  Tensor grad;
+  std::string name;
+  bool requires_grad = false;
+  std::uint64_t tape = 0;  // the tape that computed it; 0 for a leaf
+};
+
+namespace {
+
+thread_local Tape* current_tape = nullptr;
+std::atomic<std::uint64_t> next_tape_id{1};
+
+struct OpNames {
+  std::mutex mutex;
+  std::set<std::string, std::less<>> names;
+
+  void insert(std::string_view op) {
+    const std::lock_guard lock(mutex);
+    if (!names.contains(op)) names.emplace(op);
+  }
+};
+
+OpNames& op_names() {
+  static OpNames names;
+  return names;
+}
+
+}  // namespace
+
+Variable::Variable(Tensor value, bool requires_grad, std::string name) : state_(std::make_shared<State>()) {
+  SMX_CHECK(value.defined(), "[variable] '{}' has no value", name);
+  SMX_CHECK(!requires_grad || is_float(value.dtype()), "[variable] '{}' is {}: only floats have gradients",
+            name, describe(value));
+  state_->value = std::move(value);
+  state_->name = std::move(name);
+  state_->requires_grad = requires_grad;
+}
+
+Variable::State& Variable::state() const {
+  SMX_CHECK(state_ != nullptr, "[variable] undefined variable");
+  return *state_;
+}
+
+const Tensor& Variable::value() const { return state().value; }
+const Tensor& Variable::grad() const { return state().grad; }
+bool Variable::requires_grad() const { return state().requires_grad; }
+const std::string& Variable::name() const { return state().name; }
+Variable Variable::detach() const { return Variable(value()); }
+void Variable::clear_grad() const { state().grad = {}; }
+
+void Variable::set_grad(Tensor grad) const {
+  SMX_CHECK(state().tape == 0 && grad.shape() == shape() && grad.dtype() == dtype(),
+            "[variable] gradient {} of {} '{}'", describe(grad), describe(value()), name());
+  state().grad = std::move(grad);
+}
+
+void Variable::set_value(Tensor value) const {
+  SMX_CHECK(state().tape == 0 && value.shape() == shape(), "[variable] value {} for {} '{}'", describe(value),
+            describe(state().value), name());
+  state().value = std::move(value);
+}
+
+void Variable::set_requires_grad(bool on) const {
+  SMX_CHECK(state().tape == 0, "[variable] set_requires_grad on the result of an op");
+  state().requires_grad = on;
+}
+
+const Tensor& BackwardContext::grad_output(int output) {
+  const Variable& y = node_.outputs.at(static_cast<std::size_t>(output));
+  if (!y.grad().defined()) y.state().grad = Tensor::zeros_like(y.value());
+  return y.grad();
+}
+
+bool BackwardContext::wants(int input) const {
+  const Variable& x = node_.inputs.at(static_cast<std::size_t>(input));
+  return x.defined() && x.requires_grad();
+}
+
+GradTarget BackwardContext::target(int input) {
+  SMX_CHECK(wants(input), "[{}] backward asked for the gradient of input {}, which needs none", node_.op,
+            input);
+  const Variable& x = node_.inputs[static_cast<std::size_t>(input)];
+  const bool accumulate = x.grad().defined();
+  if (!accumulate) x.state().grad = Tensor::empty_like(x.value());
+  return {x.grad(), accumulate};
+}
+
+Tape::Tape() : id_(next_tape_id++), outer_(current_tape) { current_tape = this; }
+
+Tape::~Tape() { current_tape = outer_; }
+
+Tape* Tape::current() { return current_tape; }
+
+void Tape::backward(const Variable& loss) {
+  SMX_CHECK(loss.value().numel() == 1, "[backward] the loss must have one element, got {}",
+            describe(loss.value()));
+  backward(loss, Tensor::full(loss.shape(), 1.0, loss.dtype(), loss.device()));
+}
+
+void Tape::backward(const Variable& y, const Tensor& dy) {
+  SMX_CHECK(!spent_,
+            "[backward] this tape has already run backward: a tape is single-use, and second derivatives "
+            "are not supported");
+  SMX_CHECK(y.state().tape == id_,
+            "[backward] the loss depends on no Variable that requires a gradient, or was not "
+            "computed on this tape");
+  SMX_CHECK(dy.shape() == y.shape() && dy.dtype() == y.dtype() && dy.device() == y.device(),
+            "[backward] gradient {} for a result {}", describe(dy), describe(y.value()));
+  spent_ = true;
+  y.state().grad = dy;
+  while (!nodes_.empty()) {
+    {
+      // Moving the node out frees its saved tensors and the gradients of its outputs at the end of this
+      // block.
+      Node node = std::move(nodes_.back());
+      nodes_.pop_back();
+      const bool reached =
+          std::ranges::any_of(node.outputs, [](const Variable& output) { return output.grad().defined(); });
+      if (reached) {
+        const profile::Scope scope(node.op, profile::Phase::backward);
+        BackwardContext context(node);
+        node.backward(context);
+        if (observer_) observer_(node);
+      }
+      for (const Variable& output : node.outputs) output.clear_grad();
+    }
+  }
+}
+
+Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outputs, BackwardFn backward) {
+  Tape* tape = Tape::current();
+  const bool needed = tape != nullptr && std::ranges::any_of(inputs, [](const Variable& input) {
+                        return input.defined() && input.requires_grad();
+                      });
+  Variables results;
+  results.reserve(outputs.size());
+  for (Tensor& output : outputs) results.emplace_back(std::move(output));
+  if (!needed) return results;
+
+  SMX_CHECK(!tape->spent_, "[{}] recorded on a tape that has already run backward", op);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].defined()) continue;
+    const std::uint64_t origin = inputs[i].state().tape;
+    SMX_CHECK(origin == 0 || origin == tape->id_,
+              "[{}] input {} was computed on another tape, where no gradient would "
+              "arrive: detach() it",
+              op, i);
+  }
+  for (const Variable& result : results) {
+    SMX_CHECK(is_float(result.dtype()), "[{}] recorded an output of dtype {}: only floats are differentiable",
+              op, name_of(result.dtype()));
+    result.state().requires_grad = true;
+    result.state().tape = tape->id_;
+  }
+  op_names().insert(op);
+  tape->nodes_.push_back({op, std::move(inputs), results, std::move(backward)});
+  return results;
+}
+
+Variable record(std::string_view op, Variables inputs, Tensor output, BackwardFn backward) {
+  std::vector<Tensor> outputs;
+  outputs.push_back(std::move(output));
+  return record(op, std::move(inputs), std::move(outputs), std::move(backward)).front();
+}
+
+std::vector<std::string> recorded_ops() {
+  const std::lock_guard lock(op_names().mutex);
+  return {op_names().names.begin(), op_names().names.end()};
+}
+
+}  // namespace simsmoe

@@ -1,0 +1,145 @@
+#pragma once
+// Reverse-mode differentiation with a tape. A Variable is a Tensor with a history; the Tape is the vector of
+// what was computed since it was created; backward() walks it from the end to the beginning.
+//
+//   Tape tape;                                   // recording starts
+//   Variable loss = ops::mean(ops::square(x));
+//   tape.backward(loss);                         // x.grad() is now defined; the tape is spent
+//
+// Rules (each has a test in tests/engine/tape_test.cpp):
+//  1. A backward closure captures Tensors, never Variables, and calls kernels, never ops: no reference
+//  cycles, nothing
+//     is recorded during backward, and the capture list is the saved set.
+//  2. One kernel call per target(i). When one Variable is passed twice, the second call accumulates. A fused
+//  kernel
+//     with several targets is allowed only after the op has checked that its inputs are distinct.
+//  3. Creation order is topological order; nodes whose outputs received no gradient are skipped.
+//  4. Gradients of intermediate Variables are dropped as soon as their node has run; gradients of leaves stay
+//  until
+//     clear_grad(), and further backward passes add to them.
+//  5. A tape is single-use. Second derivatives are not supported.
+//  6. There are no in-place ops on Variables. Optimizers change parameter Tensors through kernels, after
+//  backward.
+//  7. Recomputation (activation checkpointing) is an op whose closure opens an inner Tape.
+//  8. A Variable computed on one tape cannot be an input on another: it would silently stop the gradient.
+//  detach() it.
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tensor.hpp"
+
+namespace simsmoe {
+
+class Variable;
+class BackwardContext;
+using Variables = std::vector<Variable>;
+using BackwardFn = std::function<void(BackwardContext&)>;
+
+// A shared handle to a value, its gradient and its name. Copies refer to the same Variable.
+class Variable {
+ public:
+  Variable() = default;  // undefined; used for optional arguments such as a missing bias
+  explicit Variable(Tensor value, bool requires_grad = false, std::string name = {});
+
+  bool defined() const { return state_ != nullptr; }
+  const Tensor& value() const;
+  const Tensor& grad() const;  // undefined until a gradient has arrived
+  bool requires_grad() const;
+  const std::string& name() const;
+
+  const Shape& shape() const { return value().shape(); }
+  std::int64_t size(int axis) const { return value().size(axis); }
+  int rank() const { return value().rank(); }
+  DType dtype() const { return value().dtype(); }
+  Device device() const { return value().device(); }
+
+  Variable detach() const;  // the same memory without history: no gradient flows through it
+  void clear_grad() const;  // releases the gradient
+  // Replaces the gradient of a leaf, for gradient clipping and accumulation by hand. Same shape and dtype as
+  // value().
+  void set_grad(Tensor grad) const;
+  // Replaces the value of a leaf while nothing is recorded from it, for loading. Same shape.
+  void set_value(Tensor value) const;
+  void set_requires_grad(bool on) const;  // of a leaf
+
+  bool same_as(const Variable& other) const { return state_ == other.state_; }
+
+ private:
+  friend class Tape;
+  friend class BackwardContext;
+  friend Variables record(std::string_view, Variables, std::vector<Tensor>, BackwardFn);
+  struct State;
+  explicit Variable(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  State& state() const;
+  std::shared_ptr<State> state_;
+};
+
+// Where a backward kernel writes. accumulate == false: the buffer holds garbage, overwrite all of it;
+// accumulate == true: add to it.
+struct GradTarget {
+  Tensor buffer;
+  bool accumulate = false;
+};
+
+struct Node;
+
+// What a backward closure sees of its node.
+class BackwardContext {
+ public:
+  explicit BackwardContext(Node& node) : node_(node) {}
+  const Tensor& grad_output(int output = 0);  // zeros are materialised if that output was unused
+  bool wants(int input) const;                // does this input need a gradient at all?
+  GradTarget target(int input);  // allocates on first use, accumulates afterwards; throws if !wants(input)
+
+ private:
+  Node& node_;
+};
+
+struct Node {
+  std::string_view op;
+  Variables inputs;  // undefined entries are allowed: optional arguments keep their position
+  Variables outputs;
+  BackwardFn backward;
+};
+
+class Tape {
+ public:
+  Tape();   // starts recording on this thread; tapes nest, the innermost records
+  ~Tape();  // stops and frees everything
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  void backward(const Variable& loss);                 // loss must have one element; its gradient is 1
+  void backward(const Variable& y, const Tensor& dy);  // dy has the shape and dtype of y
+  // Calls `visit` for every node after its backward closure ran and before its gradients are dropped: used to
+  // find where the first non-finite value appears.
+  void set_observer(std::function<void(const Node&)> visit) { observer_ = std::move(visit); }
+
+  const std::vector<Node>& nodes() const { return nodes_; }
+  static Tape* current();  // the recording tape of this thread, or nullptr
+
+ private:
+  friend Variables record(std::string_view, Variables, std::vector<Tensor>, BackwardFn);
+  std::vector<Node> nodes_;
+  std::function<void(const Node&)> observer_;
+  std::uint64_t id_;
+  Tape* outer_;
+  bool spent_ = false;
+};
+
+// Ends an op: wraps its outputs in Variables and, while a tape records and some input requires a gradient,
+// remembers how to go back. `op` must outlive the tape (a literal). Without a tape nothing is kept.
+Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outputs, BackwardFn backward);
+Variable record(std::string_view op, Variables inputs, Tensor output, BackwardFn backward);
+
+// Every op name that has been recorded since the program began, sorted: the test suite demands a case for
+// each.
+std::vector<std::string> recorded_ops();
+
+}  // namespace simsmoe

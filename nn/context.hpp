@@ -1,0 +1,48 @@
+#pragma once
+// What varies from one forward pass to the next is passed along, never global: whether this is training,
+// which step it is (the random draws are functions of it), and where auxiliary losses and metrics are
+// collected.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/tape.hpp"
+
+namespace simsmoe::nn {
+
+// One auxiliary loss of one layer, for example {"balance", "decoder.layers.1.moe", 0.01, value}.
+struct LossTerm {
+  std::string name;
+  std::string where;
+  double weight;
+  Variable value;  // scalar f32 or f64, before the weight
+};
+
+class LossTerms {
+ public:
+  void add(std::string name, std::string where, double weight, Variable value);
+  const std::vector<LossTerm>& terms() const { return terms_; }
+  Variable total() const;  // sum of weight * value, recorded; undefined when there is no term
+  std::map<std::string, double> by_name() const;  // name -> sum of weight * value over the layers
+  void clear() { terms_.clear(); }
+
+ private:
+  std::vector<LossTerm> terms_;
+};
+
+// Numbers that a layer wants logged, for example {"decoder.layers.1.moe/load_max", 0.31}. Not differentiable.
+using Metrics = std::map<std::string, double>;
+
+struct ForwardContext {
+  bool training = false;
+  std::uint64_t step = 0;  // optimizer step, counted from 0
+  std::uint64_t draw = 0;  // number of this micro-batch since the start of training: the `step` of Philox
+  DType compute_dtype = DType::f32;  // what Linear and experts compute in (bf16: mixed precision)
+  bool collect_metrics = false;      // metrics cost time: only on steps that are logged
+  LossTerms losses;
+  Metrics metrics;
+};
+
+}  // namespace simsmoe::nn

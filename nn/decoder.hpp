@@ -1,0 +1,72 @@
+#pragma once
+// A decoder-only language model as a stack of described sublayers. Brainformer, GLaM, Mistral, Switch and the
+// rest are descriptions (apps/model_factory), not classes. It knows nothing of experts: what stands at 'g' is
+// injected.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/context.hpp"
+#include "nn/feed_forward.hpp"
+#include "nn/scope.hpp"
+#include "nn/self_attention.hpp"
+
+namespace simsmoe::nn {
+
+enum class NormKind : unsigned char { layer_norm, rms_norm };
+enum class NormPlace : unsigned char { pre, post };  // x + f(norm(x))  or  norm(x + f(x))
+enum class Positions : unsigned char { learned, rotary, none };
+
+struct DecoderOptions {
+  std::int64_t vocab = 256;  // V
+  std::int64_t dim = 128;    // D
+  std::int64_t heads = 4;    // H; must divide dim
+  std::int64_t layers = 4;   // repeats of `pattern`
+  std::string pattern =
+      "sg";  // sublayers of one layer: s attention, f dense feed-forward, g injected feed-forward
+  std::int64_t max_length = 128;  // longest T (learned positions)
+  NormKind norm = NormKind::layer_norm;
+  NormPlace place = NormPlace::pre;
+  Positions positions = Positions::learned;
+  bool attention_bias = false;
+  bool tie_embeddings = false;  // logits = x E^T with the token embedding E
+  bool head_bias = false;
+  double dropout = 0.0;  // on the embedding sum and on every sublayer's output
+  DenseOptions dense;    // what stands at 'f'
+};
+
+// Keys and values of the positions seen so far, one [2, B, max_length, H, C] tensor per attention sublayer.
+struct KeyValueCache {
+  std::vector<Tensor> layers;
+  std::int64_t length = 0;
+};
+
+class Decoder {
+ public:
+  // `injected` makes what stands at 'g' (may be empty when the pattern has none). Throws UserError on bad
+  // options.
+  Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected);
+  ~Decoder();
+
+  Variable logits(const Tensor& tokens,
+                  ForwardContext& ctx);  // tokens: i32 [B, T], T <= max_length -> [B, T, V]
+  // Mean next-token cross-entropy in nats (the task loss alone; auxiliary losses are in ctx.losses).
+  Variable loss(const Tensor& tokens, const Tensor& targets, ForwardContext& ctx);  // both i32 [B, T] -> []
+
+  KeyValueCache make_cache(std::int64_t batch, std::int64_t max_length) const;
+  // Logits of the last of the new positions; appends them to the cache. Inference only.
+  Tensor step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx);  // i32 [B, t] -> [B, V]
+
+  const DecoderOptions& options() const { return options_; }
+  Account account() const;  // of the whole model; FLOPs at a sequence of max_length
+
+ private:
+  struct Sublayer;
+  DecoderOptions options_;
+  std::vector<std::unique_ptr<Sublayer>> sublayers_;
+  struct Ends;  // embeddings, final norm, head
+  std::unique_ptr<Ends> ends_;
+};
+
+}  // namespace simsmoe::nn

@@ -1,0 +1,39 @@
+#pragma once
+// Optimizers over the trainable parameters of a store. State tensors have names ("optim.m.<parameter>"), so
+// that a checkpoint holds them; there is no other state but the step count.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nn/scope.hpp"
+
+namespace simsmoe::nn {
+
+struct OptimizerOptions {
+  std::string name = "adamw";  // adam, adamw, sgd
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double weight_decay = 0.0;  // adamw: decoupled; adam and sgd: added to the gradient
+  double momentum = 0.9;      // sgd
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  // One update with learning rate lr; gradients are multiplied by gradient_scale first. A trainable parameter
+  // without a gradient (an expert that no token chose still gets zeros from grouped_matmul) is left as it is.
+  virtual void step(const ParameterStore& store, double lr, double gradient_scale = 1.0) = 0;
+  virtual std::vector<NamedTensor> state() const = 0;  // shares memory with the optimizer
+  virtual void load(const TensorFile& file) = 0;       // takes "optim.*" and the step count
+  virtual std::int64_t steps() const = 0;
+};
+
+// Throws UserError on an unknown name or values out of range.
+std::unique_ptr<Optimizer> make_optimizer(const ParameterStore& store, const OptimizerOptions& options);
+
+// sqrt of the sum of squares of all gradients, in double.
+double global_gradient_norm(const ParameterStore& store);
+// The factor that brings a norm down to max_norm: 1 when norm <= max_norm or max_norm == 0.
+double clip_scale(double norm, double max_norm);
+
+}  // namespace simsmoe::nn

@@ -1,0 +1,29 @@
+#pragma once
+// Matrix products. All go through engine/cpu/gemm (CPU) or cuBLAS (GPU); bf16 operands are accumulated in
+// f32.
+
+#include "engine/dispatch.hpp"
+#include "engine/tape.hpp"
+
+namespace simsmoe::ops {
+
+struct MatmulOptions {
+  bool transpose_a = false;
+  bool transpose_b = false;
+};
+
+// y = op(a) op(b) over the last two axes. a: [..., m, k] (or [..., k, m] when transposed), b: [..., k, n] (or
+// [..., n, k]). The leading axes are equal, or b is a plain matrix that all share.
+Variable matmul(const Variable& a, const Variable& b, MatmulOptions options = {});
+
+// y = x W^T + b. x: [..., in], weight: [out, in], bias: [out] or undefined -> [..., out]
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias = {});
+
+// Expert e multiplies its own rows: y[r] = x[r] W[e]^T + b[e] for offsets[e] <= r < offsets[e + 1].
+// x: [n, in] sorted by expert, weight: [E, out, in], bias: [E, out] or undefined,
+// offsets: i64 [E + 1] on the host, non-decreasing from 0 to n -> [n, out]. Experts without rows are fine;
+// their dweight and dbias are zero.
+Variable grouped_matmul(const Variable& x, const Variable& weight, const Tensor& offsets,
+                        const Variable& bias = {});
+
+}  // namespace simsmoe::ops

@@ -1,0 +1,14 @@
+#pragma once
+// Random ops: pure functions of (key, step, element), see engine/philox.hpp.
+
+#include "engine/dispatch.hpp"
+#include "engine/philox.hpp"
+#include "engine/tape.hpp"
+
+namespace simsmoe::ops {
+
+// y = x * mask / (1 - p), mask[i] = uniform(key, step, i) >= p. p in [0, 1); p == 0 returns x itself. The
+// mask is drawn again in the backward pass: nothing is saved.
+Variable dropout(const Variable& x, double p, RandomKey key, std::uint64_t step);
+
+}  // namespace simsmoe::ops

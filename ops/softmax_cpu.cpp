@@ -1,0 +1,113 @@
+#include "engine/math.hpp"
+#include "ops/cpu_kernel.hpp"
+#include "ops/softmax.hpp"
+
+// One thread owns a row: it reads it two or three times from the cache. Sums run in a fixed order.
+
+namespace simsmoe::cpu {
+
+namespace {
+
+template <class T>
+acc_t<T> row_max(const T* x, std::int64_t n) {
+  acc_t<T> m = x[0];
+#pragma omp simd reduction(max : m)
+  for (std::int64_t j = 1; j < n; ++j) m = math::max(m, static_cast<acc_t<T>>(x[j]));
+  return m;
+}
+
+template <class T>
+acc_t<T> sum_exp(const T* x, acc_t<T> m, std::int64_t n) {
+  acc_t<T> sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t j = 0; j < n; ++j) sum += math::exp(static_cast<acc_t<T>>(x[j]) - m);
+  return sum;
+}
+
+}  // namespace
+
+void softmax_forward(const Tensor& x, const Tensor& y) {
+  const std::int64_t n = x.size(-1), rows = x.numel() / n;
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    parallel_rows(rows, n, [&](std::int64_t row) {
+      const T* xr = x.data<T>() + row * n;
+      T* yr = y.data<T>() + row * n;
+      const acc_t<T> m = row_max(xr, n), scale = 1 / sum_exp(xr, m, n);
+      for (std::int64_t j = 0; j < n; ++j)
+        yr[j] = static_cast<T>(math::exp(static_cast<acc_t<T>>(xr[j]) - m) * scale);
+    });
+  });
+}
+
+void softmax_backward(const Tensor& y, const Tensor& dy, GradTarget dx) {
+  const std::int64_t n = y.size(-1), rows = y.numel() / n;
+  for_float_dtype(y.dtype(), [&]<class T>() {
+    parallel_rows(rows, n, [&](std::int64_t row) {
+      const T* yr = y.data<T>() + row * n;
+      const T* dyr = dy.data<T>() + row * n;
+      T* dxr = dx.buffer.data<T>() + row * n;
+      acc_t<T> dot = 0;
+#pragma omp simd reduction(+ : dot)
+      for (std::int64_t j = 0; j < n; ++j)
+        dot += static_cast<acc_t<T>>(dyr[j]) * static_cast<acc_t<T>>(yr[j]);
+      for (std::int64_t j = 0; j < n; ++j)
+        write_grad(dxr[j], static_cast<acc_t<T>>(yr[j]) * (static_cast<acc_t<T>>(dyr[j]) - dot),
+                   dx.accumulate);
+    });
+  });
+}
+
+void log_softmax_forward(const Tensor& x, const Tensor& y) {
+  const std::int64_t n = x.size(-1), rows = x.numel() / n;
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    parallel_rows(rows, n, [&](std::int64_t row) {
+      const T* xr = x.data<T>() + row * n;
+      T* yr = y.data<T>() + row * n;
+      const acc_t<T> m = row_max(xr, n), lse = m + math::log(sum_exp(xr, m, n));
+      for (std::int64_t j = 0; j < n; ++j) yr[j] = static_cast<T>(static_cast<acc_t<T>>(xr[j]) - lse);
+    });
+  });
+}
+
+void log_softmax_backward(const Tensor& y, const Tensor& dy, GradTarget dx) {
+  const std::int64_t n = y.size(-1), rows = y.numel() / n;
+  for_float_dtype(y.dtype(), [&]<class T>() {
+    parallel_rows(rows, n, [&](std::int64_t row) {
+      const T* yr = y.data<T>() + row * n;
+      const T* dyr = dy.data<T>() + row * n;
+      T* dxr = dx.buffer.data<T>() + row * n;
+      acc_t<T> sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t j = 0; j < n; ++j) sum += static_cast<acc_t<T>>(dyr[j]);
+      for (std::int64_t j = 0; j < n; ++j)
+        write_grad(dxr[j], static_cast<acc_t<T>>(dyr[j]) - math::exp(static_cast<acc_t<T>>(yr[j])) * sum,
+                   dx.accumulate);
+    });
+  });
+}
+
+void logsumexp_forward(const Tensor& x, const Tensor& lse) {
+  const std::int64_t n = x.size(-1), rows = x.numel() / n;
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    parallel_rows(rows, n, [&](std::int64_t row) {
+      const T* xr = x.data<T>() + row * n;
+      const acc_t<T> m = row_max(xr, n);
+      lse.data<T>()[row] = static_cast<T>(m + math::log(sum_exp(xr, m, n)));
+    });
+  });
+}
+
+void logsumexp_backward(const Tensor& x, const Tensor& lse, const Tensor& dlse, GradTarget dx) {
+  const std::int64_t n = x.size(-1), rows = x.numel() / n;
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    parallel_rows(rows, n, [&](std::int64_t row) {
+      const T* xr = x.data<T>() + row * n;
+      T* dxr = dx.buffer.data<T>() + row * n;
+      const acc_t<T> shift = lse.data<T>()[row], slope = dlse.data<T>()[row];
+      for (std::int64_t j = 0; j < n; ++j)
+        write_grad(dxr[j], math::exp(static_cast<acc_t<T>>(xr[j]) - shift) * slope, dx.accumulate);
+    });
+  });
+}
+
+}  // namespace simsmoe::cpu

@@ -1,0 +1,76 @@
+#pragma once
+// An op described once: the suite (op_suite.hpp) multiplies each case by device x dtype x check.
+//
+//   SMX_CASES(softmax) {
+//     add("softmax", "3x7", {rand({3, 7})}, [](const Variables& x) { return ops::softmax(x[0]); });
+//     add_error("softmax", "integer", {integers({2}, 0, 5)}, [](const Variables& x) { return
+//     ops::softmax(x[0]); },
+//               "[softmax] expected a float tensor");
+//   }
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/tape.hpp"
+
+namespace simsmoe::testing {
+
+// How one input is made. Floats are drawn uniformly from [low, high] by Philox keyed by the case's name,
+// rounded to bf16 (so that every dtype starts from the same numbers) and moved away from `kinks` by at least
+// `margin`.
+struct InputSpec {
+  Shape shape;
+  double low = -1.0, high = 1.0;
+  std::vector<double> kinks = {};  // points where the op is not differentiable
+  double margin = 0.05;
+  bool needs_grad = true;
+  DType integer = DType::f32;       // i32 or i64: an integer input in [low, high), never differentiated
+  std::vector<double> values = {};  // given values instead of drawn ones
+};
+
+InputSpec rand(Shape shape, double low = -1.0, double high = 1.0);
+InputSpec rand_away_from(Shape shape, std::vector<double> kinks, double low = -1.0, double high = 1.0);
+InputSpec distinct(
+    Shape shape);  // all elements differ by at least 0.05 within the last axis: for top-k and max
+InputSpec integers(Shape shape, std::int64_t low, std::int64_t high, DType dtype = DType::i32);
+InputSpec fixed(Shape shape, std::vector<double> values);  // float, differentiable
+InputSpec fixed_integers(Shape shape, std::vector<double> values, DType dtype = DType::i32);
+InputSpec constant(InputSpec spec);  // the same without a gradient
+
+// Exceptions to the common tolerances; each use needs a comment at the case.
+struct Tolerance {
+  double numeric = 1e-7;   // relative error of the numeric gradient check, f64
+  double reference = 1.0;  // multiplies the table's tolerance of agreement with CPU f64
+};
+
+struct OpCase {
+  std::string op;    // the name passed to record()
+  std::string name;  // what is special here: "3x7", "bias", "empty expert"
+  std::vector<InputSpec> inputs;
+  std::function<Variable(const Variables&)> run;  // one float output
+  Tolerance tolerance = {};
+  std::string error = {};  // not empty: run must throw an Error whose message contains it
+  std::vector<DType> dtypes = {DType::f64, DType::f32, DType::bf16};
+  bool aliasing =
+      true;  // run f(x, x) for pairs of inputs of one shape; false where that is meaningless (say why)
+};
+
+// Adds to the list that op_cases() returns. Called inside SMX_CASES.
+OpCase& add(std::string op, std::string name, std::vector<InputSpec> inputs,
+            std::function<Variable(const Variables&)> run);
+void add_error(std::string op, std::string name, std::vector<InputSpec> inputs,
+               std::function<Variable(const Variables&)> run, std::string message);
+
+const std::vector<OpCase>& op_cases();
+
+struct CaseFamily {
+  explicit CaseFamily(void (*define)());  // remembers; op_cases() runs it on first use
+};
+
+}  // namespace simsmoe::testing
+
+#define SMX_CASES(family)                                                                \
+  static void define_cases_of_##family();                                                \
+  static const ::simsmoe::testing::CaseFamily family##_cases(&define_cases_of_##family); \
+  static void define_cases_of_##family()

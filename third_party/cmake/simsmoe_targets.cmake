@@ -1,0 +1,32 @@
+# How a library of this project is compiled: one function per kind of target, used by every folder.
+
+add_library(simsmoe_flags INTERFACE)
+target_compile_features(simsmoe_flags INTERFACE cxx_std_20)
+target_compile_options(simsmoe_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion
+    # errno and floating-point traps are never read: without them loops over exp, sqrt... vectorise. NaN and
+    # infinity keep their meaning.
+    -fno-math-errno -fno-trapping-math>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${SIMSMOE_WERROR}>>:-Werror>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+if(SIMSMOE_NATIVE)
+  target_compile_options(simsmoe_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+endif()
+if(SIMSMOE_SANITIZE)
+  target_compile_options(simsmoe_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer>)
+  target_link_options(simsmoe_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# simsmoe_add_layer(NAME SOURCES ... LINKS ...): the static library simsmoe_NAME, alias simsmoe::NAME. A layer links only
+# the layer below, so an include or a symbol from above does not compile or link.
+function(simsmoe_add_layer name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(simsmoe_${name} STATIC ${ARG_SOURCES})
+  add_library(simsmoe::${name} ALIAS simsmoe_${name})
+  set_target_properties(simsmoe_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(simsmoe_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/simsmoe>)
+  target_compile_features(simsmoe_${name} PUBLIC cxx_std_20)
+  target_link_libraries(simsmoe_${name} PUBLIC ${ARG_LINKS} PRIVATE $<BUILD_INTERFACE:simsmoe_flags>)
+endfunction()
