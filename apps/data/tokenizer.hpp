@@ -1,0 +1,47 @@
+#pragma once
+// Text to token ids and back. Two vocabularies: bytes (256 ids, any file) and characters (the distinct
+// Unicode characters of the text, in order of code point; the text must be UTF-8).
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace simsmoe::app {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  virtual std::int64_t vocab_size() const = 0;
+  // Throws UserError on text that the vocabulary cannot express, naming the character and its place.
+  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  virtual std::string decode(
+      std::span<const std::int32_t> ids) const = 0;  // throws Error on an id out of range
+  // All that is needed to make it again: "byte" or "char:" and the characters. Kept in checkpoints.
+  virtual std::string description() const = 0;
+};
+
+// kind: byte or char. `text` is the whole corpus (all three parts), from which char takes its characters.
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text);
+std::unique_ptr<Tokenizer> tokenizer_from_description(
+    const std::string& description);  // throws UserError when broken
+
+// A part of a corpus as token ids: the mapped bytes themselves for the byte vocabulary, encoded once
+// otherwise.
+class TokenSequence {
+ public:
+  TokenSequence(const Tokenizer& tokenizer, std::string_view text);  // `text` must stay alive
+  std::int64_t size() const;                                         // in tokens
+  std::int64_t bytes() const { return static_cast<std::int64_t>(text_.size()); }
+  double bytes_per_token() const;                                    // 1 for the byte vocabulary
+  void copy(std::int64_t begin, std::span<std::int32_t> out) const;  // out.size() ids from `begin`
+
+ private:
+  std::string_view text_;
+  std::vector<std::int32_t> ids_;  // empty for the byte vocabulary
+  bool bytes_are_ids_;
+};
+
+}  // namespace simsmoe::app
