@@ -1,0 +1,31 @@
+#pragma once
+// Lines for the person at the terminal, on stderr: stdout belongs to results. Nothing outside of apps prints
+// in any other way. Each line leaves in one write, so lines of several threads do not mix.
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+
+namespace simsmoe {
+
+void set_log_quiet(bool quiet);  // true: only warnings are shown
+
+namespace detail {
+enum class LogLevel : unsigned char { info, warning };
+void log_line(LogLevel level, std::string_view text);
+}  // namespace detail
+
+// log_info("read {} tensors from {}", n, path): one line; the newline is added.
+template <class... Arguments>
+void log_info(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+  detail::log_line(detail::LogLevel::info, fmt::format(format, std::forward<Arguments>(arguments)...));
+}
+
+// The same behind "warning: ".
+template <class... Arguments>
+void log_warn(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+  detail::log_line(detail::LogLevel::warning, fmt::format(format, std::forward<Arguments>(arguments)...));
+}
+
+}  // namespace simsmoe
