@@ -1,0 +1,173 @@
+#include "apps/data/tokenizer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "engine/check.hpp"
+
+namespace simsmoe::app {
+
+namespace {
+
+constexpr std::string_view kCharPrefix = "char:";
+
+class ByteTokenizer final : public Tokenizer {
+ public:
+  std::int64_t vocab_size() const override { return 256; }
+
+  std::vector<std::int32_t> encode(std::string_view text) const override {
+    std::vector<std::int32_t> ids(text.size());
+    std::ranges::transform(text, ids.begin(), [](char c) { return static_cast<unsigned char>(c); });
+    return ids;
+  }
+
+  std::string decode(std::span<const std::int32_t> ids) const override {
+    std::string text;
+    text.reserve(ids.size());
+    for (const std::int32_t id : ids) {
+      SMX_CHECK(id >= 0 && id < 256, "[decode] {} is no byte", id);
+      text.push_back(static_cast<char>(id));
+    }
+    return text;
+  }
+
+  std::string description() const override { return "byte"; }
+};
+
+// Number of bytes of the UTF-8 character at the front of `text`, 0 when it is malformed (overlong forms,
+// surrogates and values beyond U+10FFFF included).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const std::size_t length = lead >= 0xF0 ? 4 : (lead >= 0xE0 ? 3 : 2);
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xC0u) != 0x80u) return 0;
+  const unsigned second = byte(1);
+  if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F)) return 0;
+  if ((lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) return 0;
+  return length;
+}
+
+// f(character) for each UTF-8 character of the text.
+template <class F>
+void for_each_character(std::string_view text, const F& f) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = utf8_length(text.substr(i, 4));
+    if (length == 0)
+      throw UserError(
+          fmt::format("the text is not valid UTF-8 at byte {} (0x{:02x}): use data.vocab = \"byte\"", i,
+                      static_cast<unsigned char>(text[i])));
+    f(text.substr(i, length), i);
+    i += length;
+  }
+}
+
+class CharTokenizer final : public Tokenizer {
+ public:
+  explicit CharTokenizer(std::string_view text) {
+    // Bytewise order of UTF-8 is the order of code points.
+    std::set<std::string, std::less<>> distinct;
+    for_each_character(text, [&](std::string_view c, std::size_t) {
+      if (!distinct.contains(c)) distinct.emplace(c);
+    });
+    characters_.assign(distinct.begin(), distinct.end());
+    for (std::size_t i = 0; i < characters_.size(); ++i)
+      ids_.emplace(characters_[i], static_cast<std::int32_t>(i));
+  }
+
+  std::int64_t vocab_size() const override { return static_cast<std::int64_t>(characters_.size()); }
+
+  std::vector<std::int32_t> encode(std::string_view text) const override {
+    std::vector<std::int32_t> ids;
+    ids.reserve(text.size());
+    for_each_character(text, [&](std::string_view c, std::size_t at) {
+      const auto found = ids_.find(c);
+      if (found == ids_.end())
+        throw UserError(fmt::format("the character '{}' at byte {} is not in the model's vocabulary", c, at));
+      ids.push_back(found->second);
+    });
+    return ids;
+  }
+
+  std::string decode(std::span<const std::int32_t> ids) const override {
+    std::string text;
+    for (const std::int32_t id : ids) {
+      SMX_CHECK(id >= 0 && id < vocab_size(), "[decode] id {} is outside of a vocabulary of {}", id,
+                vocab_size());
+      text += characters_[static_cast<std::size_t>(id)];
+    }
+    return text;
+  }
+
+  std::string description() const override {
+    return std::accumulate(characters_.begin(), characters_.end(), std::string(kCharPrefix));
+  }
+
+ private:
+  std::vector<std::string> characters_;
+  std::map<std::string, std::int32_t, std::less<>> ids_;
+};
+
+// A part that was cut by position may begin or end inside a character: those up to three bytes are left out.
+std::string_view whole_characters(std::string_view text) {
+  for (int i = 0; i < 3 && !text.empty() && (static_cast<unsigned char>(text.front()) & 0xC0u) == 0x80u; ++i)
+    text.remove_prefix(1);
+  for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); ++back) {
+    const auto c = static_cast<unsigned char>(text[text.size() - back]);
+    if (c >= 0xC0) {  // the last lead byte: cut there when its character is incomplete
+      const std::size_t wanted = c >= 0xF0 ? 4 : (c >= 0xE0 ? 3 : 2);
+      if (wanted > back) text.remove_suffix(back);
+      break;
+    }
+    if (c < 0x80) break;
+  }
+  return text;
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text) {
+  if (kind == "byte") return std::make_unique<ByteTokenizer>();
+  if (kind == "char") return std::make_unique<CharTokenizer>(text);
+  throw UserError(fmt::format("unknown data.vocab '{}': byte or char", kind));
+}
+
+std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& description) {
+  if (description == "byte") return std::make_unique<ByteTokenizer>();
+  if (description.starts_with(kCharPrefix) && description.size() > kCharPrefix.size())
+    return std::make_unique<CharTokenizer>(std::string_view(description).substr(kCharPrefix.size()));
+  throw UserError("the checkpoint's vocabulary is damaged or of an unknown kind");
+}
+
+TokenSequence::TokenSequence(const Tokenizer& tokenizer, std::string_view text)
+    : text_(text), bytes_are_ids_(tokenizer.description() == "byte") {
+  if (bytes_are_ids_) return;
+  text_ = whole_characters(text);
+  ids_ = tokenizer.encode(text_);
+}
+
+std::int64_t TokenSequence::size() const {
+  return static_cast<std::int64_t>(bytes_are_ids_ ? text_.size() : ids_.size());
+}
+
+double TokenSequence::bytes_per_token() const {
+  return size() == 0 ? 1.0 : static_cast<double>(bytes()) / static_cast<double>(size());
+}
+
+void TokenSequence::copy(std::int64_t begin, std::span<std::int32_t> out) const {
+  const auto count = static_cast<std::int64_t>(out.size());
+  SMX_CHECK(begin >= 0 && begin + count <= size(), "[tokens] [{}, {}) of {}", begin, begin + count, size());
+  if (bytes_are_ids_) {
+    const char* source = text_.data() + begin;
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>(source[i]);
+  } else {
+    std::copy_n(ids_.begin() + begin, count, out.begin());
+  }
+}
+
+}  // namespace simsmoe::app
