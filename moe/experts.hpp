@@ -1,0 +1,34 @@
+#pragma once
+// All experts of one layer as stacked weights: two grouped matrix products run them together. Every
+// collaborator that wants experts on rows of its own choice (similarity learning, competition) calls
+// forward() again.
+
+#include "moe/options.hpp"
+#include "nn/context.hpp"
+#include "nn/scope.hpp"
+
+namespace simsmoe::moe {
+
+class Experts {
+ public:
+  // Parameters "up" [E, F, D], "down" [E, D, F] and with options.bias "up_bias" [E, F], "down_bias" [E, D];
+  // all uniform in +-1/sqrt(inputs).
+  Experts(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
+
+  // y[r] = down_e drop(act(up_e x[r] + up_bias_e)) + down_bias_e for offsets[e] <= r < offsets[e + 1],
+  // dropout in training only. x: [M, D] sorted by expert, offsets: i64 [E + 1] on the host -> [M, D] in the
+  // dtype that the context computes in
+  Variable forward(const Variable& x, const Tensor& offsets, nn::ForwardContext& ctx) const;
+
+  // Parameters and forward FLOPs of one expert.
+  nn::Account account_of_one() const;
+  std::int64_t count() const { return up_.size(0); }
+
+ private:
+  nn::Activation activation_;
+  double dropout_;
+  RandomKey dropout_key_;
+  Variable up_, up_bias_, down_, down_bias_;
+};
+
+}  // namespace simsmoe::moe
