@@ -14,7 +14,6 @@
 
 namespace simsmoe::nn {
 
-enum class NormKind : unsigned char { layer_norm, rms_norm };
 enum class NormPlace : unsigned char { pre, post };  // x + f(norm(x))  or  norm(x + f(x))
 enum class Positions : unsigned char { learned, rotary, none };
 
@@ -33,7 +32,10 @@ struct DecoderOptions {
   bool tie_embeddings = false;  // logits = x E^T with the token embedding E
   bool head_bias = false;
   double dropout = 0.0;  // on the embedding sum and on every sublayer's output
-  DenseOptions dense;    // what stands at 'f'
+  // 0: maps U(+-1/sqrt(in)), token embedding N(0, 1) (N(0, 0.02^2) when tied), positions N(0, 0.02^2).
+  // > 0: all of them N(0, init_std^2), those that add to the residual stream divided by sqrt(sublayers).
+  double init_std = 0.0;
+  DenseOptions dense;  // what stands at 'f'; its init_std and output_std are set from the above
 };
 
 // Keys and values of the positions seen so far, one [2, B, max_length, H, C] tensor per attention sublayer.
@@ -63,6 +65,9 @@ class Decoder {
 
  private:
   struct Sublayer;
+  // The stack below the head: [B, t] -> [B, t, D], continuing `cache` when there is one.
+  Variable hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx);
+
   DecoderOptions options_;
   std::vector<std::unique_ptr<Sublayer>> sublayers_;
   struct Ends;  // embeddings, final norm, head

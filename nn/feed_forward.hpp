@@ -12,13 +12,6 @@
 
 namespace simsmoe::nn {
 
-// What a sublayer costs and holds.
-struct Account {
-  std::int64_t parameters = 0;         // all, frozen ones included
-  std::int64_t active_parameters = 0;  // those that one token uses
-  double flops_per_token = 0.0;        // forward pass, multiply and add counted as two
-};
-
 class FeedForward {
  public:
   virtual ~FeedForward() = default;
@@ -40,10 +33,13 @@ struct DenseOptions {
   Activation activation = Activation::gelu;
   bool gated = false;  // SwiGLU form (Shazeer 2020): act(x Wg) * (x Wu), then Wd
   bool bias = true;
-  double dropout = 0.0;  // after the activation
+  double dropout = 0.0;     // after the activation
+  double init_std = 0.0;    // see LinearOptions
+  double output_std = 0.0;  // the same for the map back to D
 };
 
-// y = W2 drop(act(W1 x + b1)) + b2
+// y = W2 drop(act(W1 x + b1)) + b2; gated: y = Wd drop(act(Wg x + bg) * (Wu x + bu)) + bd. Throws UserError
+// when hidden < 1.
 FeedForwardFactory dense_feed_forward(DenseOptions options);
 
 }  // namespace simsmoe::nn

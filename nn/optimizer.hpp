@@ -1,6 +1,7 @@
 #pragma once
-// Optimizers over the trainable parameters of a store. State tensors have names ("optim.m.<parameter>"), so
-// that a checkpoint holds them; there is no other state but the step count.
+// Optimizers over the trainable parameters of a store. State tensors have names, so that a checkpoint holds
+// them: "optim.step" (i64 []), "optim.m.<parameter>" and "optim.v.<parameter>" (Adam), "optim.momentum.<...>"
+// (SGD). There is no other state.
 
 #include <memory>
 #include <string>
@@ -9,6 +10,8 @@
 #include "nn/scope.hpp"
 
 namespace simsmoe::nn {
+
+inline constexpr std::string_view kOptimizerPrefix = "optim.";
 
 struct OptimizerOptions {
   std::string name = "adamw";  // adam, adamw, sgd
@@ -24,7 +27,7 @@ class Optimizer {
   // without a gradient (an expert that no token chose still gets zeros from grouped_matmul) is left as it is.
   virtual void step(const ParameterStore& store, double lr, double gradient_scale = 1.0) = 0;
   virtual std::vector<NamedTensor> state() const = 0;  // shares memory with the optimizer
-  virtual void load(const TensorFile& file) = 0;       // takes "optim.*" and the step count
+  virtual void load(const TensorFile& file) = 0;       // copies "optim.*"; UserError when they are others
   virtual std::int64_t steps() const = 0;
 };
 

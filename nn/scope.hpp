@@ -38,13 +38,14 @@ class ParameterStore {
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
-  // Tensors that later parameter() and buffer() calls adopt instead of initialising.
+  // Tensors that later parameter() and buffer() calls adopt (as a copy, in the dtype they ask for) instead of
+  // initialising. Another shape there throws UserError.
   void preload(std::vector<NamedTensor> tensors);
   // After construction: names that were preloaded and nobody asked for. A non-empty answer is an error of the
   // loader.
   std::vector<std::string> unclaimed() const;
-  // After preload(), parameters that are not among the preloaded tensors throw when this is on (default),
-  // else they are initialised (fine-tuning).
+  // After preload(), parameters that are not among the preloaded tensors throw UserError when this is on
+  // (default), else they are initialised (fine-tuning).
   void require_preloaded(bool on) { require_preloaded_ = on; }
 
   const std::vector<Parameter>& parameters() const { return parameters_; }  // in order of creation
@@ -61,7 +62,9 @@ class ParameterStore {
   friend class Scope;
   Variable create(std::string name, const Shape& shape, const Init& init, ParameterOptions options);
   Tensor create_buffer(std::string name, const Shape& shape, DType dtype, double value);
-  const Tensor* claim(const std::string& name, const Shape& shape);
+  void check_new(const std::string& name) const;
+  // The preloaded tensor of that name, converted and moved to the device; undefined: initialise.
+  Tensor claim(const std::string& name, const Shape& shape, DType dtype);
 
   std::uint64_t seed_;
   DType dtype_;
@@ -69,8 +72,7 @@ class ParameterStore {
   std::vector<Parameter> parameters_;
   std::vector<NamedTensor> buffers_;
   std::map<std::string, std::size_t, std::less<>> index_;
-  std::map<std::string, Tensor> preloaded_;
-  std::map<std::string, bool> claimed_;
+  std::map<std::string, Tensor> preloaded_;  // what nobody has claimed yet
   bool require_preloaded_ = true;
   bool has_preloaded_ = false;
 };

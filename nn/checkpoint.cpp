@@ -1,0 +1,72 @@
+#include "nn/checkpoint.hpp"
+
+#include <charconv>
+
+namespace simsmoe::nn {
+
+namespace {
+
+constexpr std::string_view kReserved[] = {"format", "version", "checksum"};
+
+std::string value_of(const TensorFile& file, const std::string& key) {
+  const auto found = file.metadata.find(key);
+  return found == file.metadata.end() ? std::string() : found->second;
+}
+
+void check_format(const std::string& path, const TensorFile& file) {
+  if (value_of(file, "format") != kCheckpointFormat)
+    throw UserError(fmt::format("{} is not a checkpoint of this program", path));
+  const std::string text = value_of(file, "version");
+  std::int64_t version = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (error != std::errc() || end != text.data() + text.size() || version < 1)
+    throw UserError(fmt::format("{} has an unreadable checkpoint version '{}'", path, text));
+  if (version > kCheckpointVersion)
+    throw UserError(
+        fmt::format("{} was written by a newer version of this program: its checkpoint version is {}, "
+                    "this program reads up to {}",
+                    path, version, kCheckpointVersion));
+}
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, const ParameterStore& store, const Optimizer* optimizer,
+                     std::map<std::string, std::string> metadata) {
+  for (const std::string_view key : kReserved)
+    SMX_CHECK(!metadata.contains(std::string(key)), "[checkpoint] metadata key '{}' is reserved", key);
+  metadata["format"] = kCheckpointFormat;
+  metadata["version"] = std::to_string(kCheckpointVersion);
+  TensorFile file{{}, std::move(metadata)};
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
+    file.tensors.push_back({name, tensor.to(kCpu)});
+  };
+  for (const Parameter& parameter : store.parameters())
+    add(parameter.variable.name(), parameter.variable.value());
+  for (const NamedTensor& buffer : store.buffers()) add(buffer.name, buffer.tensor);
+  if (optimizer != nullptr)
+    for (const NamedTensor& state : optimizer->state()) add(state.name, state.tensor);
+  write_safetensors(path, file);
+}
+
+Checkpoint load_checkpoint(const std::string& path) {
+  TensorFile file = read_safetensors(path, /*require_checksum=*/true);
+  check_format(path, file);
+  Checkpoint checkpoint;
+  for (NamedTensor& tensor : file.tensors) {
+    const bool is_state = tensor.name.starts_with(kOptimizerPrefix);
+    (is_state ? checkpoint.optimizer.tensors : checkpoint.model).push_back(std::move(tensor));
+  }
+  for (const std::string_view key : kReserved) file.metadata.erase(std::string(key));
+  checkpoint.metadata = std::move(file.metadata);
+  return checkpoint;
+}
+
+void check_all_claimed(const ParameterStore& store) {
+  const std::vector<std::string> left = store.unclaimed();
+  if (left.empty()) return;
+  throw UserError(
+      fmt::format("checkpoint is of another model: it has {} tensor{} that this model lacks, first '{}'",
+                  left.size(), left.size() == 1 ? "" : "s", left.front()));
+}
+
+}  // namespace simsmoe::nn

@@ -1,0 +1,43 @@
+#pragma once
+// A checkpoint is one safetensors file that stands alone: parameters and buffers under their names, the
+// optimizer's state as "optim.*", and metadata (ours: format and version; the caller's: step, config, ...).
+// Loading is constructing:
+//
+//   Checkpoint checkpoint = load_checkpoint(path);
+//   ParameterStore store(seed);
+//   store.preload(std::move(checkpoint.model));
+//   Model model(Scope(store), ...);                 // adopts; a missing tensor or another shape throws
+//   check_all_claimed(store);                       // nothing may be left over
+//   optimizer->load(checkpoint.optimizer);
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "nn/optimizer.hpp"
+
+namespace simsmoe::nn {
+
+inline constexpr std::string_view kCheckpointFormat = "simsmoe-checkpoint";
+inline constexpr std::int64_t kCheckpointVersion = 1;
+
+struct Checkpoint {
+  std::vector<NamedTensor> model;               // parameters and buffers
+  TensorFile optimizer;                         // "optim.*"; empty when saved without an optimizer
+  std::map<std::string, std::string> metadata;  // what the caller gave to save_checkpoint
+};
+
+// Atomic, see write_safetensors. `optimizer` may be null: a model for inference. The metadata keys "format",
+// "version" and "checksum" are reserved.
+void save_checkpoint(const std::string& path, const ParameterStore& store, const Optimizer* optimizer,
+                     std::map<std::string, std::string> metadata);
+
+// Throws UserError with one sentence: unreadable or damaged (see read_safetensors), not a checkpoint of ours,
+// or written by a newer version.
+Checkpoint load_checkpoint(const std::string& path);
+
+// After the model was built on a preloaded store: throws UserError when tensors are left that it did not ask
+// for.
+void check_all_claimed(const ParameterStore& store);
+
+}  // namespace simsmoe::nn
