@@ -17,3 +17,12 @@ Variable index_select(const Variable& x, const Tensor& indices);
 Variable take_along_last(const Variable& x, const Tensor& indices);
 
 }  // namespace simsmoe::ops
+
+// Throws "[op] indices[i] = v is outside [0, size)" for the first such index.
+SMX_CPU_KERNEL(check_indices, (std::string_view op, const Tensor& indices, std::int64_t size))
+// x, dx: [n, D], indices: [m], y, dy: [m, D].
+SMX_CPU_KERNEL(select_rows_forward, (const Tensor& x, const Tensor& indices, const Tensor& y))
+SMX_CPU_KERNEL(select_rows_backward, (const Tensor& dy, const Tensor& indices, GradTarget dx))
+// x, dx: [rows, n], indices, y, dy: [rows, k].
+SMX_CPU_KERNEL(take_along_last_forward, (const Tensor& x, const Tensor& indices, const Tensor& y))
+SMX_CPU_KERNEL(take_along_last_backward, (const Tensor& dy, const Tensor& indices, GradTarget dx))
