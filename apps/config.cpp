@@ -1,0 +1,122 @@
+// The one list of configuration keys: name, place, meaning, range.
+
+#include "apps/config.hpp"
+
+#include "engine/check.hpp"
+
+namespace simsmoe::app {
+
+namespace {
+const std::vector<std::string> kActivations = {"relu", "gelu", "gelu_tanh", "silu"};
+}  // namespace
+
+void DataConfig::fields(FieldList& add) {
+  add("name", &name, "text: gcide, enwik8, text8, or file with data.path");
+  add("path", &path, "any text file; replaces where the text of data.name lies");
+  add("folder", &folder, "where prepared texts are kept");
+  add("vocab", &vocab, "what a token is", one_of({"byte", "char"}));
+  add("valid_fraction", &valid_fraction, "part of the text for validation, before the test part",
+      from_to_below(0, 1));
+  add("test_fraction", &test_fraction, "part of the text for the final test, at its end",
+      from_to_below(0, 1));
+}
+
+void ModelConfig::fields(FieldList& add) {
+  add("dim", &dim, "width of the residual stream (D)", between(1, 65536));
+  add("layers", &layers, "how often model.pattern is repeated", between(1, 1024));
+  add("heads", &heads, "attention heads; must divide model.dim", between(1, 4096));
+  add("pattern", &pattern,
+      "sublayers of one layer: s self-attention, f dense feed-forward, g mixture of experts");
+  add("norm", &norm, "normalisation", one_of({"layer_norm", "rms_norm"}));
+  add("norm_place", &norm_place, "x + f(norm(x)) or norm(x + f(x))", one_of({"pre", "post"}));
+  add("positions", &positions, "how positions are told apart", one_of({"learned", "rotary", "none"}));
+  add("dropout", &dropout, "on the embeddings, every sublayer's output and the dense activations",
+      from_to_below(0, 1));
+  add("tie_embeddings", &tie_embeddings, "the output layer is the transposed token embedding");
+  add("attention_bias", &attention_bias, "bias in the attention projections");
+  add("head_bias", &head_bias, "bias of the output layer");
+  add("hidden", &hidden, "inner size of a dense feed-forward ('f')", between(1, 1 << 20));
+  add("activation", &activation, "of a dense feed-forward", one_of(kActivations));
+  add("gated", &gated, "dense feed-forward in its gated form: act(x Wg) * (x Wu), then Wd");
+  add("bias", &bias, "bias in a dense feed-forward");
+}
+
+void MoeConfig::fields(FieldList& add) {
+  add("experts", &experts, "experts per layer (E)", between(1, 65536));
+  add("k", &k, "experts that each token uses; at most moe.experts", between(1, 65536));
+  add("hidden", &hidden, "inner size of one expert (F)", between(1, 1 << 20));
+  add("router", &router, "how tokens choose experts", one_of({"smoe"}));
+  add("router_order", &router_order, "softmax over the k kept scores, or the k largest of the softmax",
+      one_of({"topk_softmax", "softmax_topk"}));
+  add("router_bias", &router_bias, "bias of the router");
+  add("activation", &activation, "inside an expert", one_of(kActivations));
+  add("bias", &bias, "bias in the experts' two linear maps");
+  add("dropout", &dropout, "inside an expert, after the activation", from_to_below(0, 1));
+  add("balance", &balance, "form of the load-balance loss", one_of({"switch", "reference"}));
+  add("balance_weight", &balance_weight, "weight of the load-balance loss; 0 turns it off", at_least(0));
+  add("z_weight", &z_weight, "weight of the router z-loss; 0 turns it off", at_least(0));
+  add("capacity_factor", &capacity_factor,
+      "an expert takes at most ceil(factor * k * tokens / experts) tokens; 0: no token is dropped",
+      at_least(0));
+}
+
+void TrainConfig::fields(FieldList& add) {
+  add("steps", &steps, "optimizer steps in all", between(1, 1e12));
+  add("batch", &batch, "sequences per micro-batch (B)", between(1, 1 << 20));
+  add("seq", &seq, "tokens per sequence (T); also the longest context of the model", between(1, 1 << 20));
+  add("accumulate", &accumulate, "micro-batches whose gradients are averaged in one step",
+      between(1, 1 << 20));
+  add("optimizer", &optimizer, "update rule", one_of({"adamw", "adam", "sgd"}));
+  add("lr", &lr, "peak learning rate", above(0));
+  add("schedule", &schedule, "learning rate after the warm-up", one_of({"constant", "linear", "cosine"}));
+  add("warmup", &warmup, "steps of linear warm-up from 0", at_least(0));
+  add("min_lr_ratio", &min_lr_ratio, "last learning rate as a fraction of train.lr", between(0, 1));
+  add("beta1", &beta1, "decay of Adam's first moment", from_to_below(0, 1));
+  add("beta2", &beta2, "decay of Adam's second moment", from_to_below(0, 1));
+  add("eps", &eps, "Adam's epsilon", above(0));
+  add("momentum", &momentum, "of sgd", from_to_below(0, 1));
+  add("weight_decay", &weight_decay, "decoupled for adamw, added to the gradient otherwise", at_least(0));
+  add("clip", &clip, "largest global gradient norm; 0 turns clipping off", at_least(0));
+  add("dtype", &dtype, "what linear maps and experts compute in; parameters are f32",
+      one_of({"f32", "bf16"}));
+  add("seed", &seed, "of initial values, batches, dropout and samples", between(0, 9e15));
+  add("log_every", &log_every, "steps between log lines", at_least(1));
+  add("eval_every", &eval_every, "steps between validations; 0: only at the end", at_least(0));
+  add("eval_batches", &eval_batches, "batches of a validation, spread over the text; 0: all of it",
+      at_least(0));
+  add("save_every", &save_every, "steps between checkpoints; 0: only at the end", at_least(0));
+  add("sample_every", &sample_every, "steps between sampled texts; 0: only at the end", at_least(0));
+  add("sample_tokens", &sample_tokens, "length of a sampled text", at_least(0));
+  add("sample_temperature", &sample_temperature, "of sampled texts; 0 is greedy", at_least(0));
+  add("sample_prompt", &sample_prompt, "what a sampled text begins with");
+}
+
+FieldList Config::fields() {
+  FieldList list;
+  list.section("data", data);
+  list.section("model", model);
+  list.section("moe", moe);
+  list.section("train", train);
+  return list;
+}
+
+void Config::validate() const {
+  if (model.dim % model.heads != 0)
+    throw UserError(fmt::format("model.heads = {} does not divide model.dim = {}", model.heads, model.dim));
+  if (model.positions == "rotary" && model.dim / model.heads % 2 != 0)
+    throw UserError(fmt::format("rotary positions need an even head size, but model.dim / model.heads = {}",
+                                model.dim / model.heads));
+  if (model.pattern.empty() || model.pattern.find_first_not_of("sfg") != std::string::npos)
+    throw UserError(
+        fmt::format("model.pattern = '{}': expected one or more of the letters s, f and g", model.pattern));
+  if (moe.k > moe.experts)
+    throw UserError(fmt::format("moe.k = {} is more than moe.experts = {}", moe.k, moe.experts));
+  if (data.name.empty() && data.path.empty())
+    throw UserError("data.name and data.path are both empty: name a text or give a file");
+  if (data.valid_fraction + data.test_fraction >= 1.0)
+    throw UserError(
+        fmt::format("data.valid_fraction = {} and data.test_fraction = {} leave nothing to train on",
+                    data.valid_fraction, data.test_fraction));
+}
+
+}  // namespace simsmoe::app
