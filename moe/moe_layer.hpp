@@ -29,6 +29,9 @@ class MoeLayer : public nn::FeedForward {
   Variable forward(const Variable& x, nn::ForwardContext& ctx) override;
   nn::Account account() const override;
 
+  Router& router() { return *router_; }
+  const Experts& experts() const { return experts_; }
+
  private:
   void add_losses(const RouterOutput& route, const DispatchPlan& plan, nn::ForwardContext& ctx) const;
   void add_metrics(const DispatchPlan& plan, nn::ForwardContext& ctx) const;
