@@ -44,9 +44,9 @@ Variable logsumexp(const Variable& x) {
   check_rows("logsumexp", x);
   Tensor lse = Tensor::empty(x.shape().without(-1), x.dtype(), x.device());
   SMX_DISPATCH(logsumexp_forward, lse.device(), x.value(), lse);
-  //  dx = softmax(x) * dlse
-  return record("logsumexp", {x}, lse, [x = x.value(), lse](BackwardContext& ctx) {
-    SMX_DISPATCH(logsumexp_backward, x.device(), x, lse, ctx.grad_output(), ctx.target(0));
+  //  dx = softmax(x) * dlse, from x alone: exp(x - lse) would multiply the rounding of a large lse
+  return record("logsumexp", {x}, lse, [x = x.value()](BackwardContext& ctx) {
+    SMX_DISPATCH(logsumexp_backward, x.device(), x, ctx.grad_output(), ctx.target(0));
   });
 }
 

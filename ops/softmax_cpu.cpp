@@ -63,8 +63,8 @@ void log_softmax_forward(const Tensor& x, const Tensor& y) {
     parallel_rows(rows, n, [&](std::int64_t row) {
       const T* xr = x.data<T>() + row * n;
       T* yr = y.data<T>() + row * n;
-      const acc_t<T> m = row_max(xr, n), lse = m + math::log(sum_exp(xr, m, n));
-      for (std::int64_t j = 0; j < n; ++j) yr[j] = static_cast<T>(static_cast<acc_t<T>>(xr[j]) - lse);
+      const acc_t<T> m = row_max(xr, n), log_sum = math::log(sum_exp(xr, m, n));
+      for (std::int64_t j = 0; j < n; ++j) yr[j] = static_cast<T>(static_cast<acc_t<T>>(xr[j]) - m - log_sum);
     });
   });
 }
@@ -97,15 +97,16 @@ void logsumexp_forward(const Tensor& x, const Tensor& lse) {
   });
 }
 
-void logsumexp_backward(const Tensor& x, const Tensor& lse, const Tensor& dlse, GradTarget dx) {
+void logsumexp_backward(const Tensor& x, const Tensor& dlse, GradTarget dx) {
   const std::int64_t n = x.size(-1), rows = x.numel() / n;
   for_float_dtype(x.dtype(), [&]<class T>() {
     parallel_rows(rows, n, [&](std::int64_t row) {
       const T* xr = x.data<T>() + row * n;
       T* dxr = dx.buffer.data<T>() + row * n;
-      const acc_t<T> shift = lse.data<T>()[row], slope = dlse.data<T>()[row];
+      const acc_t<T> m = row_max(xr, n);
+      const acc_t<T> slope = static_cast<acc_t<T>>(dlse.data<T>()[row]) / sum_exp(xr, m, n);
       for (std::int64_t j = 0; j < n; ++j)
-        write_grad(dxr[j], math::exp(static_cast<acc_t<T>>(xr[j]) - shift) * slope, dx.accumulate);
+        write_grad(dxr[j], math::exp(static_cast<acc_t<T>>(xr[j]) - m) * slope, dx.accumulate);
     });
   });
 }

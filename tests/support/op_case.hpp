@@ -45,15 +45,18 @@ struct Tolerance {
 };
 
 struct OpCase {
-  std::string op;    // the name passed to record()
+  std::string op;    // the name passed to record(); for a composed op the name of the function
   std::string name;  // what is special here: "3x7", "bias", "empty expert"
   std::vector<InputSpec> inputs;
   std::function<Variable(const Variables&)> run;  // one float output
   Tolerance tolerance = {};
   std::string error = {};  // not empty: run must throw an Error whose message contains it
   std::vector<DType> dtypes = {DType::f64, DType::f32, DType::bf16};
-  bool aliasing =
-      true;  // run f(x, x) for pairs of inputs of one shape; false where that is meaningless (say why)
+  // The exceptions; each use says why at the case.
+  bool aliasing = true;     // f(x, x) has a meaning, with the values of the later of the two inputs
+  bool any_threads = true;  // the same bits for any number of threads; false: agreement within the tolerance
+  bool zero_gradient = false;  // the gradient of some input is zero everywhere by its nature
+  std::string family = {};     // of SMX_CASES, set by op_cases()
 };
 
 // Adds to the list that op_cases() returns. Called inside SMX_CASES.
@@ -62,15 +65,18 @@ OpCase& add(std::string op, std::string name, std::vector<InputSpec> inputs,
 void add_error(std::string op, std::string name, std::vector<InputSpec> inputs,
                std::function<Variable(const Variables&)> run, std::string message);
 
-const std::vector<OpCase>& op_cases();
+const std::vector<OpCase>& op_cases();  // by family, then in the order of definition
+
+// The values of one input as f64 on the CPU (integers in their own dtype). `name` keys the draws.
+Tensor make_input(const InputSpec& spec, const std::string& name);
 
 struct CaseFamily {
-  explicit CaseFamily(void (*define)());  // remembers; op_cases() runs it on first use
+  CaseFamily(const char* family, void (*define)());  // remembers; op_cases() runs it on first use
 };
 
 }  // namespace simsmoe::testing
 
-#define SMX_CASES(family)                                                                \
-  static void define_cases_of_##family();                                                \
-  static const ::simsmoe::testing::CaseFamily family##_cases(&define_cases_of_##family); \
+#define SMX_CASES(family)                                                                         \
+  static void define_cases_of_##family();                                                         \
+  static const ::simsmoe::testing::CaseFamily family##_cases(#family, &define_cases_of_##family); \
   static void define_cases_of_##family()

@@ -1,0 +1,370 @@
+#include "tests/support/op_checks.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/parallel_for.hpp"
+#include "engine/philox.hpp"
+#include "tests/support/gradcheck.hpp"
+
+// One function per check, in the order of op_checks() at the end.
+
+namespace simsmoe::testing {
+
+namespace {
+
+double largest_magnitude(const std::vector<double>& values) {
+  double largest = 0.0;
+  for (const double v : values)
+    if (std::isfinite(v)) largest = std::max(largest, std::abs(v));
+  return largest;
+}
+
+// max |a - b| / max |b|; infinite when the shapes differ or only one of two elements is a number.
+double relative_difference(const Tensor& a, const Tensor& b) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (a.shape() != b.shape()) return kInfinity;
+  const std::vector<double> left = a.to_vector<double>(), right = b.to_vector<double>();
+  double worst = 0.0;
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (left[i] == right[i] || (std::isnan(left[i]) && std::isnan(right[i]))) continue;
+    const double difference = std::abs(left[i] - right[i]);
+    if (!std::isfinite(difference)) return kInfinity;
+    worst = std::max(worst, difference);
+  }
+  return worst == 0.0 ? 0.0 : worst / std::max(largest_magnitude(right), 1e-30);
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  if (a.defined() != b.defined()) return false;
+  if (!a.defined()) return true;
+  const Tensor left = a.to(kCpu), right = b.to(kCpu);
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         (a.bytes() == 0 || std::memcmp(left.raw_data(), right.raw_data(), a.bytes()) == 0);
+}
+
+std::string first_bit_difference(const Run& a, const Run& b) {
+  if (!same_bits(a.y, b.y)) return "the values differ";
+  for (std::size_t i = 0; i < a.gradients.size(); ++i)
+    if (!same_bits(a.gradients[i], b.gradients[i])) return fmt::format("the gradients of input {} differ", i);
+  return {};
+}
+
+// The largest relative difference of values and gradients; a problem when it exceeds the tolerance.
+Outcome compare(const Run& run, const Run& reference, double tolerance) {
+  Outcome outcome;
+  const auto consider = [&](const Tensor& a, const Tensor& b, const std::string& what) {
+    if (a.defined() != b.defined()) {
+      outcome.problem = what + " is there in one of two runs only";
+      return;
+    }
+    if (!a.defined()) return;
+    const double error = relative_difference(a, b);
+    outcome.error = std::max(outcome.error, error);
+    if (error > tolerance)
+      outcome.problem = fmt::format("{}: error {:.3g} > {:.3g}; {} instead of {}", what, error, tolerance,
+                                    to_string(a), to_string(b));
+  };
+  consider(run.y, reference.y, "the value");
+  for (std::size_t i = 0; i < run.gradients.size(); ++i)
+    consider(run.gradients[i], reference.gradients[i], fmt::format("the gradient of input {}", i));
+  return outcome;
+}
+
+// Leaves `byte` in the memory that the next tensors of these sizes are made of, in whatever dtype.
+void poison_free_memory(const TestBench& bench, const Tensor& y, int byte) {
+  std::vector<std::int64_t> sizes = {y.numel()};
+  for (const Variable& x : bench.leaves()) sizes.push_back(x.value().numel());
+  std::vector<Tensor> blocks;
+  for (const std::int64_t numel : sizes)
+    for (const std::int64_t width : {2, 4, 8})
+      for (int i = 0; i < 8; ++i) {
+        blocks.push_back(Tensor::empty({numel * width}, DType::u8, bench.device()));
+        runtime(bench.device()).fill_bytes(blocks.back().raw_data(), byte, blocks.back().bytes());
+      }
+}
+
+// A copy of a tensor between two strips of sentinel bytes.
+struct Guarded {
+  static constexpr std::int64_t kStrip = 64;  // elements: keeps the alignment of 64 bytes
+  static constexpr int kSentinel = 0xA5;
+
+  explicit Guarded(const Tensor& value) {
+    const std::int64_t n = value.numel();
+    block = Tensor::empty({n + 2 * kStrip}, value.dtype(), value.device());
+    runtime(value.device()).fill_bytes(block.raw_data(), kSentinel, block.bytes());
+    tensor = block.slice0(kStrip, kStrip + n).view(value.shape());
+    tensor.copy_from(value);
+  }
+  bool intact() const {
+    const std::int64_t n = block.numel();
+    return clean(block.slice0(0, kStrip)) && clean(block.slice0(n - kStrip, n));
+  }
+  static bool clean(const Tensor& strip) {
+    const Tensor here = strip.to(kCpu);
+    const auto* bytes = static_cast<const unsigned char*>(here.raw_data());
+    return std::all_of(bytes, bytes + here.bytes(), [](unsigned char b) { return b == kSentinel; });
+  }
+
+  Tensor block, tensor;
+};
+
+// --- the checks ---------------------------------------------------------------------------------------
+
+Outcome report(const GradcheckReport& numeric) {
+  return {numeric.worst_error, numeric.passed ? "" : numeric.to_string()};
+}
+
+Outcome numeric_check(const TestBench& bench, const Variables& x, const Variables& moved) {
+  const auto function = [&] { return bench.op_case().run(x); };
+  GradcheckOptions options;
+  options.tolerance = bench.op_case().tolerance.numeric;
+  options.allow_zero_gradient = bench.op_case().zero_gradient;
+  return report(gradcheck(function, bench.weights(function().value()), moved, options));
+}
+
+Outcome check_numeric(const TestBench& bench) {
+  const Variables x = bench.leaves();
+  Variables moved;
+  for (const std::size_t i : bench.differentiable()) moved.push_back(x[i]);
+  return numeric_check(bench, x, moved);
+}
+
+Outcome check_reference(const TestBench& bench) {
+  const TestBench exact(bench.op_case(), kCpu, DType::f64);
+  return compare(bench.run(), exact.run(), bench.tolerance());
+}
+
+// A gradient into a buffer of ones must be the gradient plus one.
+Outcome check_accumulate(const TestBench& bench) {
+  const Run fresh = bench.run();
+  const Variables x = bench.leaves();
+  for (const std::size_t i : bench.differentiable())
+    x[i].set_grad(Tensor::full(x[i].shape(), 1.0, x[i].dtype(), bench.device()));
+  const Run added = bench.run(x);
+  Run expected = fresh;
+  for (const std::size_t i : bench.differentiable()) {
+    if (!fresh.gradients[i].defined()) return {0.0, fmt::format("no gradient for input {}", i)};
+    std::vector<double> values = fresh.gradients[i].to_vector<double>();
+    for (double& v : values) v += 1.0;
+    expected.gradients[i] = Tensor::from(values, fresh.gradients[i].shape());
+  }
+  // Where dx + 1 nearly vanishes, the rounding of 1 and dx remains: measured against 1 at least.
+  Outcome outcome;
+  for (const std::size_t i : bench.differentiable()) {
+    const std::vector<double> a = added.gradients[i].to_vector<double>();
+    const std::vector<double> b = expected.gradients[i].to_vector<double>();
+    const double scale = 1.0 + largest_magnitude(b);
+    for (std::size_t j = 0; j < a.size(); ++j) {
+      const double error = a[j] == b[j] ? 0.0 : std::abs(a[j] - b[j]) / scale;
+      outcome.error = std::max(outcome.error, error);
+      if (!(error <= bench.tolerance()))
+        outcome.problem =
+            fmt::format("input {}[{}]: {} into a buffer of ones gave {}", i, j, b[j] - 1.0, a[j]);
+    }
+  }
+  return outcome;
+}
+
+// Neither forward nor backward may read what fresh memory holds: zeros or NaN, the result is the same.
+Outcome check_overwrite(const TestBench& bench) {
+  const Run first = bench.run();
+  poison_free_memory(bench, first.y, 0x00);
+  const Run on_zeros = bench.run();
+  poison_free_memory(bench, first.y, 0xff);
+  return {0.0, first_bit_difference(on_zeros, bench.run())};
+}
+
+// f(x, x): both contributions arrive in one gradient.
+Outcome check_aliasing(const TestBench& bench) {
+  Outcome worst;
+  for (const std::size_t i : bench.differentiable())
+    for (const std::size_t j : bench.differentiable()) {
+      if (i >= j) continue;
+      Variables x = bench.leaves();
+      if (x[i].shape() != x[j].shape()) continue;
+      x[i] = x[j];
+      const Outcome outcome = numeric_check(bench, x, {x[j]});
+      worst.error = std::max(worst.error, outcome.error);
+      if (!outcome.problem.empty())
+        worst.problem = fmt::format("inputs {} and {} the same: {}", i, j, outcome.problem);
+    }
+  return worst;
+}
+
+// Every subset of the gradients: the same numbers, and nothing for those that need none.
+Outcome check_partial(const TestBench& bench) {
+  const Run full = bench.run();
+  const std::vector<std::size_t>& inputs = bench.differentiable();
+  Outcome worst;
+  for (std::size_t subset = 0; subset + 1 < (std::size_t{1} << inputs.size()); ++subset) {
+    std::vector<bool> wanted(bench.op_case().inputs.size(), false);
+    Run expected = full;
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      wanted[inputs[k]] = ((subset >> k) & 1) != 0;
+      if (!wanted[inputs[k]]) expected.gradients[inputs[k]] = {};
+    }
+    const Outcome outcome = compare(bench.run(bench.leaves(wanted)), expected, bench.tolerance());
+    worst.error = std::max(worst.error, outcome.error);
+    if (!outcome.problem.empty()) worst.problem = fmt::format("subset {:b}: {}", subset, outcome.problem);
+  }
+  return worst;
+}
+
+Outcome check_repeatability(const TestBench& bench) {
+  return {0.0, first_bit_difference(bench.run(), bench.run())};
+}
+
+Outcome check_threads(const TestBench& bench) {
+  struct Restore {
+    int threads = num_threads();
+    ~Restore() { set_num_threads(threads); }
+  } restore;
+  set_num_threads(1);
+  const Run one = bench.run();
+  set_num_threads(2);
+  const Run two = bench.run();
+  if (bench.op_case().any_threads) return {0.0, first_bit_difference(one, two)};
+  return compare(two, one, bench.tolerance());
+}
+
+// Inputs are only read, and nothing is written beside them or beside a gradient. (Results are new memory of
+// the op's own making: debug builds watch behind each block, sanitizers everywhere.)
+Outcome check_bounds(const TestBench& bench) {
+  const Variables plain = bench.leaves();
+  std::vector<Guarded> values, gradients;
+  Variables x;
+  for (const Variable& input : plain) {
+    values.emplace_back(input.value());
+    x.emplace_back(values.back().tensor, input.requires_grad());
+    gradients.emplace_back(Tensor::zeros_like(input.value()));
+    if (input.requires_grad()) x.back().set_grad(gradients.back().tensor);
+  }
+  bench.run(x);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (!same_bits(values[i].tensor, plain[i].value())) return {0.0, fmt::format("input {} was changed", i)};
+    if (!values[i].intact()) return {0.0, fmt::format("something wrote beside input {}", i)};
+    if (!gradients[i].intact()) return {0.0, fmt::format("something wrote beside gradient {}", i)};
+  }
+  return {};
+}
+
+// Without a tape, and on a tape without gradients to compute: the same value, and nothing is remembered.
+Outcome check_no_tape(const TestBench& bench) {
+  const Tensor y = bench.run().y;
+  if (!same_bits(y, bench.op_case().run(bench.leaves()).value()))
+    return {0.0, "the value without a tape differs"};
+  const Run constant = bench.run(bench.leaves(std::vector<bool>(bench.op_case().inputs.size(), false)));
+  if (!same_bits(y, constant.y)) return {0.0, "the value without gradients differs"};
+  if (constant.nodes != 0) return {0.0, fmt::format("{} nodes recorded for nothing", constant.nodes)};
+  return {};
+}
+
+Outcome check_arrives(const TestBench& bench) {
+  const Run run = bench.run();
+  for (const std::size_t i : bench.differentiable()) {
+    const Tensor& gradient = run.gradients[i];
+    if (!gradient.defined()) return {0.0, fmt::format("no gradient arrives at input {}", i)};
+    if (!all_finite(gradient)) return {0.0, fmt::format("gradient {} is not finite", i)};
+    const bool zero = largest_magnitude(gradient.to_vector<double>()) == 0.0;
+    if (zero && gradient.numel() > 0 && run.y.numel() > 0 && !bench.op_case().zero_gradient)
+      return {0.0, fmt::format("gradient {} is zero everywhere", i)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Outcome check_error(const TestBench& bench) {
+  try {
+    bench.op_case().run(bench.leaves());
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).find(bench.op_case().error) != std::string_view::npos) return {};
+    return {0.0, fmt::format("expected '{}', got '{}'", bench.op_case().error, error.what())};
+  }
+  return {0.0, fmt::format("expected '{}', nothing was thrown", bench.op_case().error)};
+}
+
+const std::vector<OpCheck>& op_checks() {
+  static const std::vector<OpCheck> checks = {
+      {"numeric", check_numeric, true, true},
+      {"reference", check_reference, false, false},
+      {"accumulate", check_accumulate, true, false},
+      {"overwrite", check_overwrite, false, false},
+      {"aliasing", check_aliasing, true, true},
+      {"partial", check_partial, true, false},
+      {"repeatable", check_repeatability, false, false},
+      {"threads", check_threads, false, false},
+      {"bounds", check_bounds, false, false},
+      {"no_tape", check_no_tape, false, false},
+      {"arrives", check_arrives, true, false},
+  };
+  return checks;
+}
+
+// --- the bench ----------------------------------------------------------------------------------------
+
+TestBench::TestBench(const OpCase& op_case, Device device, DType dtype)
+    : case_(op_case), device_(device), dtype_(dtype) {
+  for (std::size_t i = 0; i < case_.inputs.size(); ++i) {
+    const InputSpec& spec = case_.inputs[i];
+    const Tensor value = make_input(spec, fmt::format("{}/{}/{}", case_.op, case_.name, i));
+    values_.push_back((is_float(value.dtype()) ? value.to(dtype) : value).to(device));
+    wanted_.push_back(spec.needs_grad);
+    if (spec.needs_grad) differentiable_.push_back(i);
+  }
+}
+
+Variables TestBench::leaves(const std::vector<bool>& wanted) const {
+  Variables x;
+  for (std::size_t i = 0; i < values_.size(); ++i) x.emplace_back(values_[i].clone(), wanted[i]);
+  return x;
+}
+
+Run TestBench::run(const Variables& x) const {
+  Run result;
+  {
+    Tape tape;
+    const Variable y = case_.run(x);
+    result.y = y.value();
+    result.nodes = tape.nodes().size();
+    if (y.requires_grad() && result.nodes > 0) tape.backward(y, weights(y.value()));
+  }
+  for (const Variable& input : x) result.gradients.push_back(input.grad());
+  return result;
+}
+
+Tensor TestBench::weights(const Tensor& y) const {
+  const RandomKey key{1, stream_of(case_.op + "/" + case_.name)};
+  std::vector<double> w(static_cast<std::size_t>(y.numel()));
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    const float u = random_uniform(key, 0, i);
+    w[i] = static_cast<double>(static_cast<float>(bf16(u < 0.5f ? -0.5f - 2.0f * u : 2.0f * u - 0.5f)));
+  }
+  return Tensor::from(w, y.shape()).to(y.dtype()).to(y.device());
+}
+
+// Rounding of n terms adds up like sqrt(n) steps of a random walk; bf16 is summed in f32, so that only the
+// few roundings of stored values count.
+double TestBench::tolerance() const {
+  std::int64_t length = 1;
+  for (const Tensor& value : values_) length = std::max(length, value.numel());
+  const double steps = 4.0 + std::sqrt(static_cast<double>(length));
+  double unit = 0.0;
+  switch (dtype_) {
+    case DType::f64:
+      unit = 0x1p-52 * steps;
+      break;
+    case DType::f32:
+      unit = 0x1p-23 * steps;
+      break;
+    default:
+      unit = 0x1p-8 * 4.0;
+  }
+  return unit * case_.tolerance.reference;
+}
+
+}  // namespace simsmoe::testing
