@@ -1,8 +1,11 @@
 #include "engine/caching_allocator.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <cstring>
+#include <cstdlib>
+
+#include "engine/log.hpp"
 
 namespace simsmoe {
 
@@ -52,10 +55,10 @@ void* CachingAllocator::allocate(std::size_t bytes) {
 void CachingAllocator::deallocate(void* pointer, std::size_t bytes) {
   const std::size_t size = bucket_size(bytes);
   if constexpr (kSentinelBytes > 0) {
-    unsigned char tail[kSentinelBytes > 0 ? kSentinelBytes : 1];
-    runtime_.copy(tail, kCpu, static_cast<unsigned char*>(pointer) + size, kCpu, kSentinelBytes);
-    if (std::any_of(std::begin(tail), std::end(tail), [](unsigned char b) { return b != kSentinel; })) {
-      fmt::print(stderr, "[allocator] something wrote behind a block of {} bytes\n", bytes);
+    std::array<unsigned char, kSentinelBytes> tail;
+    runtime_.copy(tail.data(), kCpu, static_cast<unsigned char*>(pointer) + size, device_, kSentinelBytes);
+    if (std::ranges::any_of(tail, [](unsigned char b) { return b != kSentinel; })) {
+      log_warn("[allocator] something wrote behind a block of {} bytes", bytes);
       std::abort();  // reached from destructors: there is nobody to throw to
     }
   }
@@ -88,13 +91,12 @@ void CachingAllocator::reset_peak() {
 }
 
 CachingAllocator& allocator(Device device) {
-  // Never destroyed: tensors in static storage may outlive any order of destruction that could be chosen
-  // here.
+  // Never destroyed: tensors in static storage may outlive any order of destruction that could be chosen.
   static std::mutex mutex;
   static auto& allocators = *new std::map<std::pair<DeviceType, int>, CachingAllocator*>;
   const std::lock_guard lock(mutex);
   CachingAllocator*& slot = allocators[{device.type, device.index}];
-  if (slot == nullptr) slot = new CachingAllocator(runtime(device));
+  if (slot == nullptr) slot = new CachingAllocator(runtime(device), device);
   return *slot;
 }
 

@@ -15,8 +15,8 @@ namespace simsmoe {
 
 enum class DType : std::uint8_t { f32, f64, bf16, i32, i64, u8 };
 
-// The upper half of an IEEE float: 8 bits of exponent, 8 of significand. Storage only; arithmetic happens in
-// float.
+// The upper half of an IEEE float: 8 bits of exponent, 8 of significand with the implicit one. Storage only;
+// arithmetic happens in float.
 struct bf16 {
   std::uint16_t bits = 0;
 
@@ -28,8 +28,8 @@ struct bf16 {
     const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     bits = static_cast<std::uint16_t>(is_nan ? ((u >> 16) | 0x40u) : rounded);
   }
-  SMX_HOST_DEVICE explicit bf16(double x) : bf16(static_cast<float>(x)) {}
-  SMX_HOST_DEVICE operator float() const {  // exact, hence implicit
+  SMX_HOST_DEVICE explicit bf16(double x) : bf16(static_cast<float>(x)) {}  // rounds twice
+  SMX_HOST_DEVICE operator float() const {                                  // exact, hence implicit
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 };

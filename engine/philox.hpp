@@ -18,8 +18,7 @@ struct RandomKey {
   std::uint64_t stream = 0;  // hash of a name such as "decoder.layers.3.dropout"
 };
 
-// FNV-1a: the stream of a name. Because it is a hash of the name, adding a layer does not change the draws of
-// others.
+// FNV-1a: the stream of a name. Being a hash of the name, it does not change when layers are added elsewhere.
 constexpr std::uint64_t stream_of(std::string_view name) {
   std::uint64_t h = 0xcbf29ce484222325ull;
   for (const char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
@@ -30,7 +29,7 @@ struct PhiloxBlock {
   std::uint32_t lane[4];
 };
 
-// The bits of block `block` of the stream at `step`. The key is the seed, the counter is (block, stream ^
+// The bits of block `block` of the stream at `step`: the key is the seed, the counter (block, stream ^
 // mix(step)).
 SMX_HOST_DEVICE inline PhiloxBlock philox(RandomKey key, std::uint64_t step, std::uint64_t block) {
   std::uint32_t k0 = static_cast<std::uint32_t>(key.seed), k1 = static_cast<std::uint32_t>(key.seed >> 32);
@@ -64,8 +63,9 @@ SMX_HOST_DEVICE inline float random_uniform(RandomKey key, std::uint64_t step, s
   return uniform_from_bits(random_bits(key, step, element));
 }
 
-// Standard normal by Box-Muller in double; elements 2j and 2j+1 are the pair of one draw. Initialisers draw
-// on the host, so a model starts with the same bits on every device.
+// Standard normal by Box-Muller in double; elements 2j and 2j+1 are the pair of block j. Initialisers draw on
+// the host, so a model starts with the same bits on every device. One (key, step) serves uniforms or normals,
+// not both: they would share blocks.
 inline double random_normal(RandomKey key, std::uint64_t step, std::uint64_t element) {
   const PhiloxBlock b = philox(key, step, element / 2);
   const std::uint64_t hi = (static_cast<std::uint64_t>(b.lane[0]) << 32) | b.lane[1];

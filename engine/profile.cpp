@@ -78,6 +78,7 @@ void print_table(std::ostream& out) {
   std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return a.second.ns > b.second.ns; });
   std::int64_t all = 0;
   for (const auto& [key, total] : rows) all += total.ns;
+  all = std::max<std::int64_t>(all, 1);
   out << fmt::format("{:<28} {:<9} {:>8} {:>11} {:>11} {:>7}\n", "op", "phase", "calls", "total ms",
                      "mean us", "share");
   for (const auto& [key, total] : rows) {

@@ -61,30 +61,38 @@ Variable Variable::detach() const { return Variable(value()); }
 void Variable::clear_grad() const { state().grad = {}; }
 
 void Variable::set_grad(Tensor grad) const {
-  SMX_CHECK(state().tape == 0 && grad.shape() == shape() && grad.dtype() == dtype(),
+  SMX_CHECK(state().tape == 0 && grad.defined() && grad.shape() == shape() && grad.dtype() == dtype(),
             "[variable] gradient {} of {} '{}'", describe(grad), describe(value()), name());
   state().grad = std::move(grad);
 }
 
 void Variable::set_value(Tensor value) const {
-  SMX_CHECK(state().tape == 0 && value.shape() == shape(), "[variable] value {} for {} '{}'", describe(value),
-            describe(state().value), name());
+  SMX_CHECK(state().tape == 0 && value.defined() && value.shape() == shape(),
+            "[variable] value {} for {} '{}'", describe(value), describe(state().value), name());
   state().value = std::move(value);
 }
 
 void Variable::set_requires_grad(bool on) const {
   SMX_CHECK(state().tape == 0, "[variable] set_requires_grad on the result of an op");
+  SMX_CHECK(!on || is_float(dtype()), "[variable] '{}' is {}: only floats have gradients", name(),
+            describe(value()));
   state().requires_grad = on;
 }
 
+const Variable& BackwardContext::pick(const Variables& variables, int i, std::string_view what) const {
+  SMX_CHECK(0 <= i && i < static_cast<int>(variables.size()), "[{}] backward asked for {} {} of {}", node_.op,
+            what, i, variables.size());
+  return variables[static_cast<std::size_t>(i)];
+}
+
 const Tensor& BackwardContext::grad_output(int output) {
-  const Variable& y = node_.outputs.at(static_cast<std::size_t>(output));
+  const Variable& y = pick(node_.outputs, output, "output");
   if (!y.grad().defined()) y.state().grad = Tensor::zeros_like(y.value());
   return y.grad();
 }
 
 bool BackwardContext::wants(int input) const {
-  const Variable& x = node_.inputs.at(static_cast<std::size_t>(input));
+  const Variable& x = pick(node_.inputs, input, "input");
   return x.defined() && x.requires_grad();
 }
 
@@ -114,28 +122,24 @@ void Tape::backward(const Variable& y, const Tensor& dy) {
             "[backward] this tape has already run backward: a tape is single-use, and second derivatives "
             "are not supported");
   SMX_CHECK(y.state().tape == id_,
-            "[backward] the loss depends on no Variable that requires a gradient, or was not "
-            "computed on this tape");
+            "[backward] the loss depends on no Variable that requires a gradient, or was not computed on "
+            "this tape");
   SMX_CHECK(dy.shape() == y.shape() && dy.dtype() == y.dtype() && dy.device() == y.device(),
             "[backward] gradient {} for a result {}", describe(dy), describe(y.value()));
   spent_ = true;
   y.state().grad = dy;
   while (!nodes_.empty()) {
-    {
-      // Moving the node out frees its saved tensors and the gradients of its outputs at the end of this
-      // block.
-      Node node = std::move(nodes_.back());
-      nodes_.pop_back();
-      const bool reached =
-          std::ranges::any_of(node.outputs, [](const Variable& output) { return output.grad().defined(); });
-      if (reached) {
-        const profile::Scope scope(node.op, profile::Phase::backward);
-        BackwardContext context(node);
-        node.backward(context);
-        if (observer_) observer_(node);
-      }
-      for (const Variable& output : node.outputs) output.clear_grad();
+    Node node = std::move(nodes_.back());  // its saved tensors are freed at the end of this turn
+    nodes_.pop_back();
+    const bool reached =
+        std::ranges::any_of(node.outputs, [](const Variable& output) { return output.grad().defined(); });
+    if (reached) {
+      const profile::Scope scope(node.op, profile::Phase::backward);
+      BackwardContext context(node);
+      node.backward(context);
+      if (observer_) observer_(node);
     }
+    for (const Variable& output : node.outputs) output.clear_grad();
   }
 }
 
@@ -154,9 +158,8 @@ Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outp
     if (!inputs[i].defined()) continue;
     const std::uint64_t origin = inputs[i].state().tape;
     SMX_CHECK(origin == 0 || origin == tape->id_,
-              "[{}] input {} was computed on another tape, where no gradient would "
-              "arrive: detach() it",
-              op, i);
+              "[{}] input {} was computed on another tape, where no gradient would arrive: detach() it", op,
+              i);
   }
   for (const Variable& result : results) {
     SMX_CHECK(is_float(result.dtype()), "[{}] recorded an output of dtype {}: only floats are differentiable",

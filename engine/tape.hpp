@@ -8,21 +8,19 @@
 //
 // Rules (each has a test in tests/engine/tape_test.cpp):
 //  1. A backward closure captures Tensors, never Variables, and calls kernels, never ops: no reference
-//  cycles, nothing
-//     is recorded during backward, and the capture list is the saved set.
+//  cycles,
+//     nothing is recorded during backward, and the capture list is the saved set.
 //  2. One kernel call per target(i). When one Variable is passed twice, the second call accumulates. A fused
-//  kernel
-//     with several targets is allowed only after the op has checked that its inputs are distinct.
+//     kernel with several targets is allowed only after the op has checked that its inputs are distinct.
 //  3. Creation order is topological order; nodes whose outputs received no gradient are skipped.
 //  4. Gradients of intermediate Variables are dropped as soon as their node has run; gradients of leaves stay
-//  until
-//     clear_grad(), and further backward passes add to them.
+//     until clear_grad(), and further backward passes add to them.
 //  5. A tape is single-use. Second derivatives are not supported.
 //  6. There are no in-place ops on Variables. Optimizers change parameter Tensors through kernels, after
 //  backward.
 //  7. Recomputation (activation checkpointing) is an op whose closure opens an inner Tape.
-//  8. A Variable computed on one tape cannot be an input on another: it would silently stop the gradient.
-//  detach() it.
+//  8. A Variable computed on one tape cannot be an input on another, where the gradient would silently stop:
+//     detach() it.
 
 #include <cstdint>
 #include <functional>
@@ -61,7 +59,7 @@ class Variable {
 
   Variable detach() const;  // the same memory without history: no gradient flows through it
   void clear_grad() const;  // releases the gradient
-  // Replaces the gradient of a leaf, for gradient clipping and accumulation by hand. Same shape and dtype as
+  // Replaces the gradient of a leaf, for gradient clipping and accumulation by hand; shape and dtype of
   // value().
   void set_grad(Tensor grad) const;
   // Replaces the value of a leaf while nothing is recorded from it, for loading. Same shape.
@@ -69,6 +67,7 @@ class Variable {
   void set_requires_grad(bool on) const;  // of a leaf
 
   bool same_as(const Variable& other) const { return state_ == other.state_; }
+  const void* id() const { return state_.get(); }  // tells Variables apart while they live
 
  private:
   friend class Tape;
@@ -98,6 +97,7 @@ class BackwardContext {
   GradTarget target(int input);  // allocates on first use, accumulates afterwards; throws if !wants(input)
 
  private:
+  const Variable& pick(const Variables& variables, int i, std::string_view what) const;
   Node& node_;
 };
 
@@ -117,8 +117,8 @@ class Tape {
 
   void backward(const Variable& loss);                 // loss must have one element; its gradient is 1
   void backward(const Variable& y, const Tensor& dy);  // dy has the shape and dtype of y
-  // Calls `visit` for every node after its backward closure ran and before its gradients are dropped: used to
-  // find where the first non-finite value appears.
+  // Calls `visit` for every node after its backward closure ran and before its gradients are dropped: finds
+  // where the first non-finite value appears.
   void set_observer(std::function<void(const Node&)> visit) { observer_ = std::move(visit); }
 
   const std::vector<Node>& nodes() const { return nodes_; }
@@ -138,8 +138,7 @@ class Tape {
 Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outputs, BackwardFn backward);
 Variable record(std::string_view op, Variables inputs, Tensor output, BackwardFn backward);
 
-// Every op name that has been recorded since the program began, sorted: the test suite demands a case for
-// each.
+// Every op name recorded since the program began, sorted: the test suite demands a case for each.
 std::vector<std::string> recorded_ops();
 
 }  // namespace simsmoe

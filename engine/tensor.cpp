@@ -15,13 +15,15 @@ Storage::Storage(std::size_t bytes, Device device)
 Storage::~Storage() { allocator(device_).deallocate(data_, bytes_); }
 
 Tensor Tensor::empty(Shape shape, DType dtype, Device device) {
+  SMX_CHECK(
+      shape.numel() <= std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype)),
+      "[tensor] the size of {} {} overflows", name_of(dtype), shape);
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
   t.storage_ = std::make_shared<Storage>(t.bytes(), device);
 #ifndef NDEBUG
-  if (is_float(dtype))
-    runtime(device).fill_bytes(t.raw_data(), 0xff, t.bytes());  // all ones is a NaN in every format
+  runtime(device).fill_bytes(t.raw_data(), 0xff, t.bytes());  // all ones is a NaN in every float format
 #endif
   return t;
 }

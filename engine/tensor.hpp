@@ -37,8 +37,8 @@ class Tensor {
  public:
   Tensor() = default;  // undefined: no memory; defined() is false
 
-  static Tensor empty(Shape shape, DType dtype,
-                      Device device = kCpu);  // uninitialised; debug builds fill it with NaN
+  // Uninitialised; debug builds fill floats with NaN and integers with all ones.
+  static Tensor empty(Shape shape, DType dtype, Device device = kCpu);
   static Tensor empty_like(const Tensor& other) {
     return empty(other.shape(), other.dtype(), other.device());
   }
@@ -90,10 +90,10 @@ class Tensor {
   double item() const;
 
   Tensor view(Shape shape) const;  // same memory, same number of elements
-  Tensor slice0(std::int64_t begin,
-                std::int64_t end) const;  // rows [begin, end) of the first axis: same memory
-  Tensor to(Device device) const;         // itself when it is there already
-  Tensor to(DType dtype) const;           // itself when it has the dtype already; else converted
+  // Rows [begin, end) of the first axis: same memory.
+  Tensor slice0(std::int64_t begin, std::int64_t end) const;
+  Tensor to(Device device) const;  // itself when it is there already
+  Tensor to(DType dtype) const;    // itself when it has the dtype already; else converted, by way of the host
   Tensor clone() const;
   void copy_from(const Tensor& source) const;  // same shape and dtype, any device
   void fill(double value) const;
