@@ -14,3 +14,18 @@ Variable layer_norm(const Variable& x, const Variable& weight, const Variable& b
 Variable rms_norm(const Variable& x, const Variable& weight, double eps = 1e-6);
 
 }  // namespace simsmoe::ops
+
+// x, y, dx, dy: [rows, D]; weight, bias: [D] or undefined; mean, rstd: [rows] in acc_t.
+SMX_CPU_KERNEL(layer_norm_forward, (const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                                    const Tensor& y, const Tensor& mean, const Tensor& rstd))
+SMX_CPU_KERNEL(layer_norm_backward, (const Tensor& x, const Tensor& weight, const Tensor& mean,
+                                     const Tensor& rstd, const Tensor& dy, GradTarget dx))
+SMX_CPU_KERNEL(layer_norm_backward_weight, (const Tensor& x, const Tensor& mean, const Tensor& rstd,
+                                            const Tensor& dy, GradTarget dweight))
+SMX_CPU_KERNEL(layer_norm_backward_bias, (const Tensor& dy, GradTarget dbias))
+SMX_CPU_KERNEL(rms_norm_forward,
+               (const Tensor& x, const Tensor& weight, double eps, const Tensor& y, const Tensor& rstd))
+SMX_CPU_KERNEL(rms_norm_backward,
+               (const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dy, GradTarget dx))
+SMX_CPU_KERNEL(rms_norm_backward_weight,
+               (const Tensor& x, const Tensor& rstd, const Tensor& dy, GradTarget dweight))
