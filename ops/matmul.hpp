@@ -27,3 +27,20 @@ Variable grouped_matmul(const Variable& x, const Variable& weight, const Tensor&
                         const Variable& bias = {});
 
 }  // namespace simsmoe::ops
+
+// c = op(a) op(b) over the last two axes. An operand without leading axes is shared by all batches; when c
+// has none, the products of all batches are summed.
+SMX_CPU_KERNEL(matmul_product,
+               (const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, GradTarget c))
+// x: [rows, in], weight: [out, in], bias: [out] or undefined, y: [rows, out].
+SMX_CPU_KERNEL(linear_forward, (const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& y))
+// dbias[e, j] = sum of dy[r, j] over offsets[e] <= r < offsets[e + 1]. dy: [rows, out], dbias: [E, out]; the
+// offsets of all grouped kernels: i64 [E + 1].
+SMX_CPU_KERNEL(grouped_bias_backward, (const Tensor& dy, const Tensor& offsets, GradTarget dbias))
+// x: [rows, in], weight: [E, out, in], bias: [E, out] or undefined, y: [rows, out].
+SMX_CPU_KERNEL(grouped_matmul_forward, (const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                        const Tensor& offsets, const Tensor& y))
+SMX_CPU_KERNEL(grouped_matmul_backward_x,
+               (const Tensor& dy, const Tensor& weight, const Tensor& offsets, GradTarget dx))
+SMX_CPU_KERNEL(grouped_matmul_backward_weight,
+               (const Tensor& dy, const Tensor& x, const Tensor& offsets, GradTarget dweight))
