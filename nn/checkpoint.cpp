@@ -1,3 +1,5 @@
+// Which tensors and metadata go into the file, and what is refused on the way back.
+
 #include "nn/checkpoint.hpp"
 
 #include <charconv>

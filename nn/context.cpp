@@ -1,3 +1,5 @@
+// Sums of the auxiliary losses: recorded for the gradient, by name for the log.
+
 #include "nn/context.hpp"
 
 #include "ops/binary.hpp"

@@ -1,3 +1,6 @@
+// Construction reads the pattern, hidden() walks the stack; training and generation share it and differ only
+// in the call of attention.
+
 #include "nn/decoder.hpp"
 
 #include <algorithm>
@@ -8,23 +11,6 @@
 #include "ops/loss.hpp"
 
 namespace simsmoe::nn {
-
-// What the stack stands between. With tied embeddings the head's weight is the token embedding.
-struct Decoder::Ends {
-  Embedding token;
-  std::optional<Embedding> position;  // learned positions
-  std::optional<Norm> norm;           // of a pre-norm stack, whose residual stream is not normalised
-  Linear head;
-  RandomKey dropout;
-};
-
-// One step of the stack: exactly one of attention and feed_forward.
-struct Decoder::Sublayer {
-  Norm norm;
-  RandomKey dropout;
-  std::optional<SelfAttention> attention;
-  std::unique_ptr<FeedForward> feed_forward;
-};
 
 namespace {
 
@@ -69,59 +55,72 @@ double embedding_std(const DecoderOptions& o) {
   return o.init_std > 0.0 ? o.init_std : o.tie_embeddings ? kSmallStd : 1.0;
 }
 
+Linear make_head(const Scope& scope, const Embedding& token, const DecoderOptions& o) {
+  if (!o.tie_embeddings) return Linear(scope, o.dim, o.vocab, {.bias = o.head_bias, .init_std = o.init_std});
+  return Linear(token.weight, o.head_bias
+                                  ? scope.parameter("bias", {o.vocab}, init::zeros(), {.decay = false})
+                                  : Variable());
+}
+
 }  // namespace
+
+// What the stack stands between. With tied embeddings the head's weight is the token embedding.
+struct Decoder::Ends {
+  Ends(const Scope& scope, const DecoderOptions& o)
+      : token(scope / "token", o.vocab, o.dim, embedding_std(o)),
+        head(make_head(scope / "head", token, o)),
+        dropout_key(scope.key("dropout")) {
+    if (o.positions == Positions::learned)
+      position.emplace(scope / "position", o.max_length, o.dim, o.init_std > 0.0 ? o.init_std : kSmallStd);
+    if (o.place == NormPlace::pre) norm.emplace(scope / "norm", o.dim, o.norm);
+  }
+
+  Embedding token;
+  Linear head;
+  RandomKey dropout_key;
+  std::optional<Embedding> position;  // learned positions
+  std::optional<Norm> norm;           // of a pre-norm stack: its residual stream is not normalised otherwise
+};
+
+// One step of the stack: either attention or a feed-forward.
+struct Decoder::Sublayer {
+  Sublayer(const Scope& layer, const std::string& name, const DecoderOptions& o)
+      : norm(layer / (name + "_norm"), o.dim, o.norm), dropout_key(layer.key(name + "_dropout")) {}
+
+  Norm norm;
+  RandomKey dropout_key;
+  std::optional<SelfAttention> attention;
+  std::unique_ptr<FeedForward> feed_forward;
+};
 
 Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected)
     : options_(std::move(options)) {
   check(options_, injected != nullptr);
+  ends_ = std::make_unique<Ends>(scope, options_);
+
   const auto count = options_.layers * static_cast<std::int64_t>(options_.pattern.size());
-  const double output_std = init::residual_std(options_.init_std, count);
   options_.dense.init_std = options_.init_std;
-  options_.dense.output_std = output_std;
+  options_.dense.output_std = init::residual_std(options_.init_std, count);
   const SelfAttentionOptions attention{.heads = options_.heads,
                                        .bias = options_.attention_bias,
                                        .rotary = options_.positions == Positions::rotary,
                                        .init_std = options_.init_std,
-                                       .output_std = output_std};
-
-  Embedding token(scope / "token", options_.vocab, options_.dim, embedding_std(options_));
-  std::optional<Embedding> position;
-  if (options_.positions == Positions::learned)
-    position.emplace(scope / "position", options_.max_length, options_.dim,
-                     options_.init_std > 0.0 ? options_.init_std : kSmallStd);
-
-  for (std::int64_t layer = 0; layer < options_.layers; ++layer) {
-    const Scope layer_scope = scope / fmt::format("layers.{}", layer);
+                                       .output_std = options_.dense.output_std};
+  for (std::int64_t i = 0; i < options_.layers; ++i) {
+    const Scope layer = scope / fmt::format("layers.{}", i);
     for (std::size_t at = 0; at < options_.pattern.size(); ++at) {
-      const std::string name = sublayer_name(options_.pattern, at);
-      const Scope here = layer_scope / name;
       const char letter = options_.pattern[at];
-      auto sublayer = std::make_unique<Sublayer>(
-          Sublayer{Norm(layer_scope / (name + "_norm"), options_.dim, options_.norm),
-                   layer_scope.key(name + "_dropout"), std::nullopt, nullptr});
+      const std::string name = sublayer_name(options_.pattern, at);
+      auto sublayer = std::make_unique<Sublayer>(layer, name, options_);
       if (letter == 's') {
-        sublayer->attention.emplace(here, options_.dim, attention);
+        sublayer->attention.emplace(layer / name, options_.dim, attention);
       } else {
-        const FeedForwardFactory& make = letter == 'f' ? dense_feed_forward(options_.dense) : injected;
-        sublayer->feed_forward = make(here, options_.dim, static_cast<int>(sublayers_.size()));
+        const FeedForwardFactory make = letter == 'f' ? dense_feed_forward(options_.dense) : injected;
+        sublayer->feed_forward = make(layer / name, options_.dim, static_cast<int>(sublayers_.size()));
       }
       sublayers_.push_back(std::move(sublayer));
     }
   }
-
-  std::optional<Norm> norm;
-  if (options_.place == NormPlace::pre) norm.emplace(scope / "norm", options_.dim, options_.norm);
-  const Scope head = scope / "head";
-  const LinearOptions untied{.bias = options_.head_bias, .init_std = options_.init_std};
-  const auto tied_bias = [&] {
-    return options_.head_bias ? head.parameter("bias", {options_.vocab}, init::zeros(), {.decay = false})
-                              : Variable();
-  };
-  ends_ = std::make_unique<Ends>(Ends{token, std::move(position), std::move(norm),
-                                      options_.tie_embeddings
-                                          ? Linear(token.weight, tied_bias())
-                                          : Linear(head, options_.dim, options_.vocab, untied),
-                                      scope.key("dropout")});
 }
 
 Decoder::~Decoder() = default;
@@ -135,7 +134,7 @@ Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardCont
 
   Variable x = ends_->token(tokens);
   if (ends_->position) x = ops::add(x, ops::slice(ends_->position->weight, 0, first, end));
-  x = dropout(x, options_.dropout, ends_->dropout, ctx);
+  x = dropout(x, options_.dropout, ends_->dropout_key, ctx);
 
   std::size_t slot = 0;
   for (const auto& sublayer : sublayers_) {
@@ -148,7 +147,7 @@ Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardCont
     else
       y = (*sublayer->attention)(in, ctx);
     // The residual stream keeps the dtype of the parameters, whatever the maps compute in.
-    x = ops::add(x, dropout(to_dtype(y, x.dtype()), options_.dropout, sublayer->dropout, ctx));
+    x = ops::add(x, dropout(to_dtype(y, x.dtype()), options_.dropout, sublayer->dropout_key, ctx));
     if (options_.place == NormPlace::post) x = sublayer->norm(x);
   }
   return ends_->norm ? (*ends_->norm)(x) : x;

@@ -1,3 +1,5 @@
+// The table of activations and the dense feed-forward, plain and gated.
+
 #include "nn/feed_forward.hpp"
 
 #include <array>

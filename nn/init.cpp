@@ -1,3 +1,5 @@
+// Each initialiser is a closure over its numbers; generate() draws in f64 and rounds once.
+
 #include "nn/init.hpp"
 
 #include <algorithm>

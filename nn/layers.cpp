@@ -1,3 +1,5 @@
+// The layers call one op each; what they add is parameters, casts and accounts.
+
 #include "nn/layers.hpp"
 
 #include "ops/index.hpp"

@@ -1,3 +1,5 @@
+// State, names and loading are shared by both families; Adam and Sgd only choose the kernel.
+
 #include "nn/optimizer.hpp"
 
 #include <cmath>

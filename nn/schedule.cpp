@@ -1,3 +1,5 @@
+// Warm-up first, then decay() as a factor of the peak rate.
+
 #include "nn/schedule.hpp"
 
 #include <algorithm>

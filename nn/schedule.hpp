@@ -8,12 +8,13 @@
 namespace simsmoe::nn {
 
 struct ScheduleOptions {
-  std::string name = "cosine";           // constant, linear, cosine, multi_step
-  double lr = 1e-3;                      // peak, reached at the end of the warm-up
-  std::int64_t warmup = 0;               // steps of linear warm-up: lr * (step + 1) / warmup
-  std::int64_t steps = 1;                // length of the whole training; linear and cosine end there
-  double min_ratio = 0.0;                // linear, cosine and multi_step never fall below min_ratio * lr
-  std::vector<std::int64_t> milestones;  // multi_step: from each of these steps on lr is multiplied by gamma
+  std::string name = "cosine";  // constant, linear, cosine, multi_step
+  double lr = 1e-3;             // peak, reached at the end of the warm-up
+  std::int64_t warmup = 0;      // steps of linear warm-up: lr * (step + 1) / warmup
+  std::int64_t steps = 1;       // length of the whole training; linear and cosine end there
+  double min_ratio = 0.0;       // linear, cosine and multi_step never fall below min_ratio * lr
+  std::vector<std::int64_t> milestones =
+      {};  // multi_step: from each of these steps on lr is multiplied by gamma
   double gamma = 0.1;
 };
 

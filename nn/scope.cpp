@@ -1,3 +1,5 @@
+// The store creates or adopts, the scope joins names.
+
 #include "nn/scope.hpp"
 
 #include <algorithm>

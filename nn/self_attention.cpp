@@ -1,3 +1,5 @@
+// Projection, rotation, attention and output map, for whole sequences and for generation.
+
 #include "nn/self_attention.hpp"
 
 #include "ops/attention.hpp"
