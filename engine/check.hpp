@@ -26,7 +26,9 @@ class Error : public std::runtime_error {
 // Something that the person at the keyboard can mend (a config value, a missing file): exit code 2.
 class UserError : public Error {
  public:
-  using Error::Error;
+  // Not `using Error::Error`: nvcc 13 aborts on an inherited constructor whose default argument is a call.
+  explicit UserError(const std::string& message, std::source_location where = std::source_location::current())
+      : Error(message, where) {}
 };
 
 }  // namespace simsmoe

@@ -9,6 +9,9 @@ target_compile_options(simsmoe_flags INTERFACE
     -fno-math-errno -fno-trapping-math>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${SIMSMOE_WERROR}>>:-Werror>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+# fmt 9 turns constexpr off under nvcc, and then does not compile as C++20.
+target_compile_options(simsmoe_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1>)
 if(SIMSMOE_NATIVE)
   target_compile_options(simsmoe_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
 endif()
