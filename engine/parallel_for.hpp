@@ -16,12 +16,13 @@ void run_parallel(std::int64_t chunks, bool dynamic, void (*call)(const void*, s
                   const void* context);
 }
 
-// f(begin, end) over contiguous pieces of [0, n), one piece per thread; pieces have at least `grain` items.
+// f(begin, end) over contiguous pieces of [0, n), one piece per thread; pieces have at least `grain` items
+// unless n itself is smaller.
 // An exception thrown by f is rethrown here (the one of the lowest piece).
 template <class F>
 void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
   if (n <= 0) return;
-  const std::int64_t most = (n + grain - 1) / (grain > 0 ? grain : 1);
+  const std::int64_t most = n / (grain > 0 ? grain : 1);
   const std::int64_t pieces = in_parallel() ? 1 : (most < num_threads() ? most : num_threads());
   if (pieces <= 1) return f(std::int64_t{0}, n);
   const auto piece = [&](std::int64_t i) { f(n * i / pieces, n * (i + 1) / pieces); };

@@ -1,0 +1,120 @@
+#include "engine/caching_allocator.hpp"
+
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "tests/engine/support.hpp"
+
+using namespace simsmoe;
+
+namespace {
+
+// A device with little memory: enough to see the allocator run out of it.
+class SmallDevice final : public DeviceRuntime {
+ public:
+  explicit SmallDevice(std::size_t bytes) : left_(bytes) {}
+  void* allocate(std::size_t bytes) override {
+    if (bytes > left_) return nullptr;
+    left_ -= bytes;
+    void* p = std::malloc(bytes);
+    sizes_[p] = bytes;
+    return p;
+  }
+  void deallocate(void* p) override {
+    left_ += sizes_.at(p);
+    sizes_.erase(p);
+    std::free(p);
+  }
+  void copy(void* dst, Device, const void* src, Device, std::size_t bytes) override {
+    std::memcpy(dst, src, bytes);
+  }
+  void fill_bytes(void* dst, int value, std::size_t bytes) override { std::memset(dst, value, bytes); }
+  void synchronize() override {}
+  std::string description() const override { return "small"; }
+  MemoryInfo memory() const override { return {left_, left_}; }
+  std::size_t blocks() const { return sizes_.size(); }
+
+ private:
+  std::size_t left_;
+  std::map<void*, std::size_t> sizes_;
+};
+
+}  // namespace
+
+TEST_CASE("allocator: buckets waste at most an eighth above 512 bytes, 63 bytes below") {
+  for (std::size_t bytes = 0; bytes < 100'000; ++bytes) {
+    const std::size_t size = CachingAllocator::bucket_size(bytes);
+    REQUIRE(size >= bytes);
+    REQUIRE(size >= 64);
+    REQUIRE(size % 64 == 0);
+    if (bytes > 512) REQUIRE((size - bytes) * 8 <= bytes);
+    if (bytes >= 1 && bytes <= 512) REQUIRE(size - bytes < 64);
+    REQUIRE(CachingAllocator::bucket_size(size) == size);
+  }
+  CHECK(CachingAllocator::bucket_size(std::size_t{1} << 40) == std::size_t{1} << 40);
+}
+
+TEST_CASE("allocator: a freed block is reused by a request of its bucket") {
+  CachingAllocator a(runtime(kCpu), kCpu);
+  void* first = a.allocate(1000);
+  a.deallocate(first, 1000);
+  CHECK(a.allocate(1010) == first);  // both are rounded to 1024
+  void* other = a.allocate(5000);
+  CHECK(other != first);
+  CHECK(a.stats().allocations == 3);
+  CHECK(a.stats().cache_hits == 1);
+  a.deallocate(first, 1010);
+  a.deallocate(other, 5000);
+}
+
+TEST_CASE("allocator: statistics and peak") {
+  CachingAllocator a(runtime(kCpu), kCpu);
+  void* x = a.allocate(1024);
+  void* y = a.allocate(2048);
+  CHECK(a.stats().in_use_bytes == 3072);
+  CHECK(a.stats().peak_bytes == 3072);
+  a.deallocate(y, 2048);
+  CHECK(a.stats().in_use_bytes == 1024);
+  CHECK(a.stats().peak_bytes == 3072);
+  CHECK(a.stats().reserved_bytes == 3072);
+  a.reset_peak();
+  CHECK(a.stats().peak_bytes == 1024);
+  a.flush();
+  CHECK(a.stats().reserved_bytes == 1024);
+  a.deallocate(x, 1024);
+  CHECK(a.stats().in_use_bytes == 0);
+}
+
+TEST_CASE("allocator: flushes its cache before it gives up") {
+  SmallDevice device(10'000);
+  {
+    CachingAllocator a(device, kCpu);
+    a.deallocate(a.allocate(6000), 6000);
+    void* big = a.allocate(8000);  // fits only once the cached block is returned
+    CHECK(device.blocks() == 1);
+    const std::string message = testing::message_of([&] { a.allocate(4000); });
+    CHECK(testing::contains(message, "[allocator] out of memory: 4096 bytes wanted, 8192 in use"));
+    a.deallocate(big, 8000);
+  }
+  CHECK(device.blocks() == 0);
+}
+
+#ifndef NDEBUG
+TEST_CASE("allocator: debug builds notice a write behind a block") {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);
+    CachingAllocator a(runtime(kCpu), kCpu);
+    auto* block = static_cast<unsigned char*>(a.allocate(64));
+    block[64] = 0;
+    a.deallocate(block, 64);
+    std::_Exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGABRT);
+}
+#endif
