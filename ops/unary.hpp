@@ -1,9 +1,10 @@
 #pragma once
-// Elementwise functions of one tensor. A new one is a struct in functors.hpp, a line here, a line in
-// unary.cpp and a case.
+// Elementwise functions of one tensor. A new one is a struct in functors.hpp (and its name in the variant
+// there), a line here, a line in unary.cpp and a line in tests/ops/unary_cases.cpp.
 
 #include "engine/dispatch.hpp"
 #include "engine/tape.hpp"
+#include "ops/functors.hpp"
 
 namespace simsmoe::ops {
 
@@ -25,3 +26,10 @@ Variable scale(const Variable& x, double factor, double offset = 0.0);  // facto
 Variable cast(const Variable& x, DType dtype);  // to another float dtype; backward casts the gradient back
 
 }  // namespace simsmoe::ops
+
+// x, y, dy: one shape and dtype; `saved` is y where the function's kSlopeFromY says so, otherwise x.
+SMX_CPU_KERNEL(unary_forward, (const UnaryFunction& function, const Tensor& x, const Tensor& y))
+SMX_CPU_KERNEL(unary_backward,
+               (const UnaryFunction& function, const Tensor& saved, const Tensor& dy, GradTarget dx))
+// Converts between float dtypes: y = x, or y += x.
+SMX_CPU_KERNEL(cast_into, (const Tensor& x, GradTarget y))

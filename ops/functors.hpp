@@ -1,0 +1,213 @@
+#pragma once
+// The elementwise functions of one tensor, each as a value and a slope that compile for both processors. The
+// kernels (unary_cpu.cpp, unary_cuda.cu) instantiate one loop per struct in the variant at the end.
+//
+// slope() is given y where kSlopeFromY says so, otherwise x: that tensor is kept for the backward pass. From
+// y it is cheaper for exp-like functions; and y is usually kept anyway by the op that reads it.
+//
+// A is float or double. No branches, only selections: the loops run in vector lanes.
+
+#include <variant>
+
+#include "engine/math.hpp"
+
+namespace simsmoe {
+
+namespace functors {
+
+// s = 1 / (1 + exp(-x)) and its slope s (1 - s), by e = exp(-|x|): nothing overflows, and 1 - s is not
+// computed from a rounded s.
+template <class A>
+struct Sigmoidal {
+  A value, slope;
+};
+template <class A>
+SMX_HOST_DEVICE inline Sigmoidal<A> sigmoid(A x) {
+  const A e = math::exp(x < 0 ? x : -x), r = 1 / (1 + e);
+  return {x < 0 ? e * r : r, e * r * r};
+}
+
+struct Relu {
+  static constexpr bool kSlopeFromY = true;
+  // NaN stays NaN, so that it is noticed
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return x < 0 ? A(0) : x;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A y) const {
+    return y > 0 ? A(1) : A(0);
+  }
+};
+
+// Phi(x) = (1 + erf(x / sqrt 2)) / 2; y = x Phi(x), dy/dx = Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)
+struct Gelu {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE static A phi(A x) {
+    return (1 + math::erf(x * A(0.70710678118654752440))) / 2;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return x * phi(x);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    return phi(x) + x * math::exp(-x * x / 2) * A(0.39894228040143267794);
+  }
+};
+
+// s = (1 + tanh u) / 2 = sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3); y = x s, dy/dx = s + x s' 2u'
+struct GeluTanh {
+  static constexpr bool kSlopeFromY = false;
+  static constexpr double kTwoRootTwoOverPi = 1.59576912160573071176, kCubic = 0.044715;
+  template <class A>
+  SMX_HOST_DEVICE static Sigmoidal<A> gate(A x) {
+    return sigmoid(A(kTwoRootTwoOverPi) * x * (1 + A(kCubic) * x * x));
+  }
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return x * gate(x).value;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    const Sigmoidal<A> s = gate(x);
+    return s.value + x * s.slope * A(kTwoRootTwoOverPi) * (1 + A(3 * kCubic) * x * x);
+  }
+};
+
+// y = x s, s = sigmoid(x); dy/dx = s + x s'
+struct Silu {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return x * sigmoid(x).value;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    const Sigmoidal<A> s = sigmoid(x);
+    return s.value + x * s.slope;
+  }
+};
+
+struct Sigmoid {
+  static constexpr bool kSlopeFromY = true;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return sigmoid(x).value;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A y) const {
+    return y * (1 - y);
+  }
+};
+
+struct Tanh {
+  static constexpr bool kSlopeFromY = true;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return math::tanh(x);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A y) const {
+    return 1 - y * y;
+  }
+};
+
+struct Exp {
+  static constexpr bool kSlopeFromY = true;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return math::exp(x);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A y) const {
+    return y;
+  }
+};
+
+struct Log {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return math::log(x);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    return 1 / x;
+  }
+};
+
+struct Sqrt {
+  static constexpr bool kSlopeFromY = true;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return math::sqrt(x);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A y) const {
+    return A(0.5) / y;
+  }
+};
+
+struct Square {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return x * x;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    return 2 * x;
+  }
+};
+
+// max(x, 0) + log(1 + e), e = exp(-|x|). With u = 1 + e rounded, log(u) e / (u - 1) keeps the digits of a
+// small e that the addition loses (Kahan).
+struct Softplus {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    const A e = math::exp(x < 0 ? x : -x), u = 1 + e, lost = u - 1;
+    const A log1p = lost > 0 ? math::log(u) * (e / lost) : e;
+    return (x < 0 ? A(0) : x) + log1p;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    return sigmoid(x).value;
+  }
+};
+
+struct Abs {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return x < 0 ? -x : x;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    return x > 0 ? A(1) : (x < 0 ? A(-1) : A(0));
+  }
+};
+
+struct Scale {
+  static constexpr bool kSlopeFromY = true;  // it needs neither; y costs no memory of its own
+  double factor = 1.0, offset = 0.0;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return A(factor) * x + A(offset);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A) const {
+    return A(factor);
+  }
+};
+
+}  // namespace functors
+
+using UnaryFunction =
+    std::variant<functors::Relu, functors::Gelu, functors::GeluTanh, functors::Silu, functors::Sigmoid,
+                 functors::Tanh, functors::Exp, functors::Log, functors::Sqrt, functors::Square,
+                 functors::Softplus, functors::Abs, functors::Scale>;
+
+}  // namespace simsmoe
