@@ -20,6 +20,9 @@ if(SIMSMOE_SANITIZE)
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer>)
   target_link_options(simsmoe_flags INTERFACE -fsanitize=address,undefined)
 endif()
+if(SIMSMOE_FUZZ) # libFuzzer steers by the branches that an input reaches
+  target_compile_options(simsmoe_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # simsmoe_add_layer(NAME SOURCES ... LINKS ...): the static library simsmoe_NAME, alias simsmoe::NAME. A layer links only
 # the layer below, so an include or a symbol from above does not compile or link.
