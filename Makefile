@@ -2,7 +2,7 @@
 .PHONY: help build train test sanitize bench fuzz lint format format-check tidy install install-dev
 .DEFAULT_GOAL := help
 
-SOURCES = $(shell git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh')
+SOURCES = $(shell find engine ops nn moe apps tests -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh')
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
