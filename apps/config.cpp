@@ -3,6 +3,7 @@
 #include "apps/config.hpp"
 
 #include "engine/check.hpp"
+#include "moe/router.hpp"
 
 namespace simsmoe::app {
 
@@ -32,6 +33,8 @@ void ModelConfig::fields(FieldList& add) {
   add("positions", &positions, "how positions are told apart", one_of({"learned", "rotary", "none"}));
   add("dropout", &dropout, "on the embeddings, every sublayer's output and the dense activations",
       from_to_below(0, 1));
+  add("init_std", &init_std, "standard deviation of new weights; 0: uniform in +-1/sqrt(inputs)",
+      at_least(0));
   add("tie_embeddings", &tie_embeddings, "the output layer is the transposed token embedding");
   add("attention_bias", &attention_bias, "bias in the attention projections");
   add("head_bias", &head_bias, "bias of the output layer");
@@ -45,7 +48,7 @@ void MoeConfig::fields(FieldList& add) {
   add("experts", &experts, "experts per layer (E)", between(1, 65536));
   add("k", &k, "experts that each token uses; at most moe.experts", between(1, 65536));
   add("hidden", &hidden, "inner size of one expert (F)", between(1, 1 << 20));
-  add("router", &router, "how tokens choose experts", one_of({"smoe"}));
+  add("router", &router, "how tokens choose experts", one_of(moe::router_names()));
   add("router_order", &router_order, "softmax over the k kept scores, or the k largest of the softmax",
       one_of({"topk_softmax", "softmax_topk"}));
   add("router_bias", &router_bias, "bias of the router");
@@ -69,7 +72,7 @@ void TrainConfig::fields(FieldList& add) {
   add("optimizer", &optimizer, "update rule", one_of({"adamw", "adam", "sgd"}));
   add("lr", &lr, "peak learning rate", above(0));
   add("schedule", &schedule, "learning rate after the warm-up", one_of({"constant", "linear", "cosine"}));
-  add("warmup", &warmup, "steps of linear warm-up from 0", at_least(0));
+  add("warmup", &warmup, "steps of linear warm-up from 0; train.steps at most", at_least(0));
   add("min_lr_ratio", &min_lr_ratio, "last learning rate as a fraction of train.lr", between(0, 1));
   add("beta1", &beta1, "decay of Adam's first moment", from_to_below(0, 1));
   add("beta2", &beta2, "decay of Adam's second moment", from_to_below(0, 1));

@@ -31,6 +31,7 @@ struct ModelConfig {
   std::string norm_place = "pre";
   std::string positions = "learned";
   double dropout = 0.0;
+  double init_std = 0.0;
   bool tie_embeddings = false;
   bool attention_bias = false;
   bool head_bias = false;

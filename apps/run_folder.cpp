@@ -11,11 +11,16 @@ namespace simsmoe::app {
 
 namespace fs = std::filesystem;
 
-RunFolder RunFolder::create(const std::string& path) {
+void RunFolder::check_free(const std::string& path) {
   std::error_code error;
   if (fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
     throw UserError(fmt::format(
         "{} exists already: choose another --out, or continue that run with train --resume {}", path, path));
+}
+
+RunFolder RunFolder::create(const std::string& path) {
+  check_free(path);
+  std::error_code error;
   fs::create_directories(fs::path(path) / "checkpoints", error);
   if (error) throw UserError(fmt::format("cannot make the run folder {}: {}", path, error.message()));
   return RunFolder(path);

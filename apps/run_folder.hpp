@@ -8,7 +8,9 @@ namespace simsmoe::app {
 
 class RunFolder {
  public:
-  // Makes the folder. Throws UserError when there is something in it already, or it cannot be made.
+  // Throws UserError when there is something at `path` already.
+  static void check_free(const std::string& path);
+  // Makes the folder. Throws UserError when it is not free or cannot be made.
   static RunFolder create(const std::string& path);
   // Throws UserError when `path` is not the folder of a run.
   static RunFolder open(const std::string& path);

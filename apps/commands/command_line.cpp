@@ -1,0 +1,53 @@
+// See command_line.hpp.
+
+#include "apps/commands/command_line.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "engine/parallel_for.hpp"
+
+namespace simsmoe::app {
+
+bool parse(CLI::App& line, Arguments arguments) {
+  std::ranges::reverse(arguments);  // CLI11 takes them from the back
+  try {
+    line.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    print_result(line.help());
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw UserError(
+        fmt::format("{} (simsmoe_app {} --help shows what is possible)", error.what(), line.get_name()));
+  }
+  return true;
+}
+
+void Machine::add_options(CLI::App& line) {
+  line.add_option("--threads", threads, "processor threads; default: as many as there are cores")
+      ->check(CLI::Range(1, 4096));
+  line.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
+}
+
+Device Machine::use(int otherwise) const {
+  const int count = threads > 0 ? threads : otherwise;
+  if (count > 0) set_num_threads(count);
+  const Device chosen = device_from_name(device);
+  runtime(chosen);
+  return chosen;
+}
+
+void allow_overrides(const std::vector<Override>& overrides, const std::vector<std::string>& prefixes,
+                     const std::string& command) {
+  for (const Override& item : overrides)
+    if (std::ranges::none_of(prefixes, [&](const std::string& p) { return item.key.starts_with(p); }))
+      throw UserError(fmt::format("--{} has no meaning for {}: only {} can be given", item.key, command,
+                                  fmt::join(prefixes, ", ")));
+}
+
+void print_result(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw Error("cannot write to standard output");
+}
+
+}  // namespace simsmoe::app

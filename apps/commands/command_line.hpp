@@ -1,0 +1,37 @@
+#pragma once
+// What the commands' command lines have in common.
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "apps/commands/commands.hpp"
+#include "apps/config_io.hpp"
+#include "engine/device.hpp"
+
+namespace simsmoe::app {
+
+// Fills what the options of `line` are bound to. Throws UserError on a mistake; returns false when --help was
+// asked for and has been printed.
+bool parse(CLI::App& line, Arguments arguments);
+
+// --threads and --device, which every computing command has.
+struct Machine {
+  int threads = 0;  // 0: as many as there are cores, or as the checkpoint says
+  std::string device = "cpu";
+
+  void add_options(CLI::App& line);
+  // Sets the number of threads (`otherwise` when none was given; 0: leaves it) and returns the device. Throws
+  // UserError when there is no such device.
+  Device use(int otherwise = 0) const;
+};
+
+// Throws UserError when an override's key does not begin with one of `sections` ("data.", "train.steps").
+void allow_overrides(const std::vector<Override>& overrides, const std::vector<std::string>& prefixes,
+                     const std::string& command);
+
+// Writes to stdout. Throws Error when that fails (a full disk behind a redirection).
+void print_result(const std::string& text);
+
+}  // namespace simsmoe::app

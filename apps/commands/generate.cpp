@@ -1,0 +1,45 @@
+// generate DIR|CHECKPOINT --prompt TEXT --tokens N --temperature X --top-k K --top-p P --seed N
+
+#include "apps/commands/command_line.hpp"
+#include "apps/generation.hpp"
+#include "apps/model_factory.hpp"
+#include "apps/run_checkpoint.hpp"
+#include "apps/run_folder.hpp"
+
+namespace simsmoe::app {
+
+int generate_command(Arguments arguments) {
+  allow_overrides(take_overrides(arguments), {}, "generate");
+  CLI::App line{"Lets a model write: the prompt and what follows, on standard output.", "generate"};
+  std::string path, prompt;
+  std::int64_t tokens = 200;
+  SamplingOptions options;
+  Machine machine;
+  line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->required();
+  line.add_option("--prompt", prompt, "what the text begins with; default: a line break");
+  line.add_option("--tokens", tokens, "how many tokens to write")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  line.add_option("--temperature", options.temperature, "0: always the most likely token")
+      ->capture_default_str();
+  line.add_option("--top-k", options.top_k, "only the k most likely tokens; 0: all")->capture_default_str();
+  line.add_option("--top-p", options.top_p, "only the likeliest tokens that together reach this probability")
+      ->capture_default_str();
+  line.add_option("--seed", options.seed, "of the draws")->capture_default_str();
+  machine.add_options(line);
+  if (!parse(line, std::move(arguments))) return 0;
+
+  options.validate();
+  RunCheckpoint checkpoint = load_run_checkpoint(find_checkpoint(path));
+  const Device device = machine.use(checkpoint.threads);
+  const Model model(checkpoint.config, checkpoint.tokenizer->vocab_size(), device,
+                    std::move(checkpoint.model));
+  print_result(prompt);
+  generate(*model.decoder, *checkpoint.tokenizer, prompt, tokens, options,
+           compute_dtype(checkpoint.config.train),
+           [](std::string_view piece) { print_result(std::string(piece)); });
+  print_result("\n");
+  return 0;
+}
+
+}  // namespace simsmoe::app

@@ -1,0 +1,122 @@
+// train [CONFIG.toml] [--out DIR] [--section.key=value ...]   and   train --resume DIR
+
+#include <filesystem>
+#include <optional>
+
+#include "apps/commands/command_line.hpp"
+#include "apps/data/compression.hpp"
+#include "apps/interrupt.hpp"
+#include "apps/training_run.hpp"
+#include "engine/log.hpp"
+
+namespace simsmoe::app {
+
+namespace {
+
+struct TrainLine {
+  std::string config, out, resume;
+  Machine machine;
+};
+
+Config new_config(const TrainLine& line, const std::vector<Override>& overrides) {
+  Config config;
+  if (!line.config.empty()) read_config_file(config, line.config);
+  apply_overrides(config, overrides);
+  config.validate();
+  return config;
+}
+
+// A resumed run keeps its configuration, or it would not be the same run. It may get more steps, and its text
+// may have moved (its fingerprint must be the same).
+RunCheckpoint resumed_checkpoint(const RunFolder& folder, const std::vector<Override>& overrides) {
+  allow_overrides(overrides, {"train.steps", "data.path", "data.folder"}, "train --resume");
+  RunCheckpoint checkpoint = load_run_checkpoint(folder.last_checkpoint());
+  apply_overrides(checkpoint.config, overrides);
+  if (checkpoint.config.train.steps < checkpoint.state.step)
+    throw UserError(fmt::format("--train.steps={} is less than the {} steps that {} has done",
+                                checkpoint.config.train.steps, checkpoint.state.step, folder.path()));
+  return checkpoint;
+}
+
+std::string run_name(const TrainLine& line, const Config& config) {
+  return line.config.empty() ? config.data.name : std::filesystem::path(line.config).stem().string();
+}
+
+// The folder is made when all else is well, and taken back when its first checkpoint cannot be written.
+std::unique_ptr<TrainingRun> begin(Trainer& trainer, const std::string& path) {
+  const RunFolder folder = RunFolder::create(path);
+  try {
+    return std::make_unique<TrainingRun>(trainer, folder);
+  } catch (...) {
+    folder.remove();
+    throw;
+  }
+}
+
+void announce(const Trainer& trainer, const std::string& folder) {
+  const nn::Account account = trainer.model().decoder->account();
+  log_info("{}: {} tokens to train on, vocabulary {}", trainer.data().corpus.name(),
+           trainer.data().train.size(), trainer.data().tokenizer->vocab_size());
+  log_info("{:.2f} M parameters, {:.2f} M of them active per token, {:.1f} MFLOP per token forward",
+           static_cast<double>(account.parameters) / 1e6,
+           static_cast<double>(account.active_parameters) / 1e6, account.flops_per_token / 1e6);
+  log_info("steps {} to {}, run folder {}", trainer.state().step + 1, trainer.config().train.steps, folder);
+}
+
+void print_summary(Trainer& trainer, const std::string& folder) {
+  constexpr std::size_t kAffordable = 8 << 20;  // bytes: xz needs about a second per megabyte
+  const Evaluation result = trainer.validate();
+  const std::string_view text = trainer.data().corpus.bytes(Split::valid);
+  std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens; best {:.4f})\n",
+                                  result.bits_per_byte, result.tokens, trainer.data().valid.size() - 1,
+                                  trainer.state().best_bpc);
+  if (text.size() <= kAffordable)
+    lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
+                         gzip_bits_per_byte(text), xz_bits_per_byte(text));
+  lines += fmt::format("sample      {}\nrun folder  {}\n", trainer.sample(), folder);
+  print_result(lines);
+}
+
+}  // namespace
+
+int train_command(Arguments arguments) {
+  const std::vector<Override> overrides = take_overrides(arguments);
+  CLI::App app{"Trains a decoder on text.", "train"};
+  TrainLine line;
+  app.add_option("CONFIG", line.config, "TOML file; without one all keys have their defaults");
+  app.add_option("--out", line.out, "run folder to make; default: the next free runs/NAME-N");
+  app.add_option("--resume", line.resume, "go on with the run of this folder")->excludes("CONFIG", "--out");
+  line.machine.add_options(app);
+  app.footer(config_help());
+  if (!parse(app, std::move(arguments))) return 0;
+
+  std::optional<Trainer> trainer;
+  std::unique_ptr<TrainingRun> run;
+  std::string path;
+  if (!line.resume.empty()) {
+    const RunFolder folder = RunFolder::open(line.resume);
+    RunCheckpoint checkpoint = resumed_checkpoint(folder, overrides);
+    const Device device = line.machine.use(checkpoint.threads);
+    path = folder.path();
+    trainer.emplace(std::move(checkpoint), device);
+    run = std::make_unique<TrainingRun>(*trainer, folder);
+  } else {
+    const Config config = new_config(line, overrides);
+    const Device device = line.machine.use();
+    path = line.out.empty() ? RunFolder::next_free(run_name(line, config)) : line.out;
+    RunFolder::check_free(path);
+    trainer.emplace(config, device);
+    run = begin(*trainer, path);
+  }
+  announce(*trainer, path);
+  const InterruptRequests interrupts;
+  if (!run->run()) {
+    log_info("interrupted at step {}; go on with: simsmoe_app train --resume {}", trainer->state().step,
+             path);
+    return kInterruptedExitCode;
+  }
+  print_summary(*trainer, path);
+  return 0;
+}
+
+}  // namespace simsmoe::app

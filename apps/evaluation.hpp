@@ -1,0 +1,21 @@
+#pragma once
+// How well a model predicts a text: the mean negative log-likelihood over fixed windows.
+
+#include "apps/data/batches.hpp"
+#include "nn/decoder.hpp"
+
+namespace simsmoe::app {
+
+struct Evaluation {
+  double nats_per_token = 0.0;
+  double bits_per_byte = 0.0;  // nats_per_token / ln 2 / bytes per token
+  std::int64_t tokens = 0;     // predicted
+};
+
+// Without dropout; routers act as in inference. A pure function of its arguments.
+Evaluation evaluate(nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
+                    DType compute_dtype);
+
+double bits_per_byte(double nats_per_token, double bytes_per_token);
+
+}  // namespace simsmoe::app

@@ -1,0 +1,40 @@
+#pragma once
+// The checkpoint of a run: the tensors of nn/checkpoint.hpp and, as metadata, all that is needed to go on
+// without any other file: step, seed, thread count, configuration, vocabulary, best validation so far.
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "apps/config.hpp"
+#include "apps/dataset.hpp"
+#include "nn/checkpoint.hpp"
+
+namespace simsmoe::app {
+
+// How far a training has come.
+struct TrainingState {
+  std::int64_t step = 0;                                      // optimizer steps done
+  double best_bpc = std::numeric_limits<double>::infinity();  // of the validations so far
+};
+
+struct RunCheckpoint {
+  Config config;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::string fingerprint;  // of the text
+  TrainingState state;
+  int threads = 1;  // the run's bits are a function of this
+  std::vector<NamedTensor> model;
+  TensorFile optimizer;  // empty in best.safetensors
+};
+
+// Throws UserError with one sentence when the file is missing, damaged, of another program or too new.
+RunCheckpoint load_run_checkpoint(const std::string& path);
+
+// `optimizer` may be null: for inference only. Atomic.
+void save_run_checkpoint(const std::string& path, const Config& config, const Dataset& data,
+                         const TrainingState& state, const nn::ParameterStore& store,
+                         const nn::Optimizer* optimizer);
+
+}  // namespace simsmoe::app

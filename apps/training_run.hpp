@@ -1,0 +1,42 @@
+#pragma once
+// A training in its run folder: logs, validations, samples, checkpoints, ctrl-C.
+
+#include <cstdint>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/metrics_log.hpp"
+#include "apps/progress.hpp"
+#include "apps/run_folder.hpp"
+#include "apps/trainer.hpp"
+
+namespace simsmoe::app {
+
+class TrainingRun {
+ public:
+  // Writes config.toml, manifest.json and, for a new run, its first checkpoint.
+  TrainingRun(Trainer& trainer, RunFolder folder);
+
+  // Trains until train.steps are done (true) or an interrupt was asked for (false); either way the last
+  // checkpoint holds the state that was reached. When a step throws, the checkpoints stay as they are.
+  bool run();
+
+ private:
+  using Json = nlohmann::ordered_json;
+
+  StepReport step();
+  void after_step(const StepReport& report, bool interrupted);
+  void add_training(Json& line, const StepReport& report);
+  void add_validation(Json& line);
+  void add_sample(Json& line);
+  bool due(std::int64_t step, std::int64_t every) const;
+
+  Trainer& trainer_;
+  RunFolder folder_;
+  MetricsLog metrics_;
+  Progress progress_;
+  double seconds_ = 0.0;  // of training since the last log line
+  std::int64_t tokens_ = 0;
+};
+
+}  // namespace simsmoe::app
