@@ -34,3 +34,10 @@ void sgd_step(const Tensor& parameter, const Tensor& gradient, const Tensor& mom
 double squared_norm(const Tensor& x);
 
 }  // namespace simsmoe::ops
+
+// All tensors of an update: one shape and dtype. The sum goes to the host.
+SMX_CPU_KERNEL(adam_update, (const Tensor& parameter, const Tensor& gradient, const Tensor& m,
+                             const Tensor& v, const ops::AdamStep& step))
+SMX_CPU_KERNEL(sgd_update, (const Tensor& parameter, const Tensor& gradient, const Tensor& momentum,
+                            const ops::SgdStep& step))
+SMX_CPU_KERNEL(sum_of_squares, (const Tensor& x, double& sum))

@@ -12,3 +12,6 @@ namespace simsmoe::ops {
 Variable dropout(const Variable& x, double p, RandomKey key, std::uint64_t step);
 
 }  // namespace simsmoe::ops
+
+// y (+)= x * mask / (1 - p)
+SMX_CPU_KERNEL(dropout_apply, (const Tensor& x, GradTarget y, double p, RandomKey key, std::uint64_t step))
