@@ -1,6 +1,8 @@
 #pragma once
 // What the CPU kernels share: how a gradient is written, and how rows are handed to the cores.
 
+#include <type_traits>
+
 #include "engine/parallel_for.hpp"
 #include "engine/tape.hpp"
 
@@ -10,6 +12,13 @@ namespace simsmoe::cpu {
 template <class T>
 inline void write_grad(T& slot, acc_t<T> value, bool accumulate) {
   slot = static_cast<T>(accumulate ? static_cast<acc_t<T>>(slot) + value : value);
+}
+
+// f(std::true_type) or f(std::false_type): decides a flag, such as accumulate, before a loop instead of
+// inside it. Around a heavy body (exp) compilers do not do so themselves, and then leave the loop scalar.
+template <class F>
+void decide(bool flag, const F& f) {
+  flag ? f(std::true_type{}) : f(std::false_type{});
 }
 
 // Elements that are worth one thread's while; below it a loop stays on the calling thread.

@@ -32,9 +32,18 @@ void softmax_forward(const Tensor& x, const Tensor& y) {
     parallel_rows(rows, n, [&](std::int64_t row) {
       const T* xr = x.data<T>() + row * n;
       T* yr = y.data<T>() + row * n;
-      const acc_t<T> m = row_max(xr, n), scale = 1 / sum_exp(xr, m, n);
-      for (std::int64_t j = 0; j < n; ++j)
-        yr[j] = static_cast<T>(math::exp(static_cast<acc_t<T>>(xr[j]) - m) * scale);
+      const acc_t<T> m = row_max(xr, n);
+      if constexpr (std::is_same_v<T, bf16>) {  // exp again: y cannot hold it without rounding twice
+        const acc_t<T> scale = 1 / sum_exp(xr, m, n);
+        for (std::int64_t j = 0; j < n; ++j)
+          yr[j] = static_cast<T>(math::exp(static_cast<acc_t<T>>(xr[j]) - m) * scale);
+      } else {
+        T sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t j = 0; j < n; ++j) sum += yr[j] = math::exp(xr[j] - m);
+        const T scale = 1 / sum;
+        for (std::int64_t j = 0; j < n; ++j) yr[j] *= scale;
+      }
     });
   });
 }
@@ -79,9 +88,11 @@ void log_softmax_backward(const Tensor& y, const Tensor& dy, GradTarget dx) {
       acc_t<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (std::int64_t j = 0; j < n; ++j) sum += static_cast<acc_t<T>>(dyr[j]);
-      for (std::int64_t j = 0; j < n; ++j)
-        write_grad(dxr[j], static_cast<acc_t<T>>(dyr[j]) - math::exp(static_cast<acc_t<T>>(yr[j])) * sum,
-                   dx.accumulate);
+      decide(dx.accumulate, [&](auto accumulate) {
+        for (std::int64_t j = 0; j < n; ++j)
+          write_grad(dxr[j], static_cast<acc_t<T>>(dyr[j]) - math::exp(static_cast<acc_t<T>>(yr[j])) * sum,
+                     accumulate);
+      });
     });
   });
 }
@@ -105,8 +116,10 @@ void logsumexp_backward(const Tensor& x, const Tensor& dlse, GradTarget dx) {
       T* dxr = dx.buffer.data<T>() + row * n;
       const acc_t<T> m = row_max(xr, n);
       const acc_t<T> slope = static_cast<acc_t<T>>(dlse.data<T>()[row]) / sum_exp(xr, m, n);
-      for (std::int64_t j = 0; j < n; ++j)
-        write_grad(dxr[j], math::exp(static_cast<acc_t<T>>(xr[j]) - m) * slope, dx.accumulate);
+      decide(dx.accumulate, [&](auto accumulate) {
+        for (std::int64_t j = 0; j < n; ++j)
+          write_grad(dxr[j], math::exp(static_cast<acc_t<T>>(xr[j]) - m) * slope, accumulate);
+      });
     });
   });
 }
