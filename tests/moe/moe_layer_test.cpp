@@ -1,0 +1,253 @@
+// The layer against a loop over tokens that follows the definition, and what it must withstand.
+#include "moe/moe_layer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "ops/binary.hpp"
+#include "ops/reduce.hpp"
+#include "ops/unary.hpp"
+#include "tests/moe/fixture.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+constexpr std::size_t kDim = SmallLayer::kDim;
+
+std::vector<double> values(const SmallLayer& small, std::string_view name) {
+  return small.parameter(name).value().to_vector<double>();
+}
+
+// One expert on one token, by the definition: down gelu(up x + b) + c.
+std::vector<double> run_expert(const SmallLayer& small, std::size_t expert, const double* x,
+                               std::size_t hidden) {
+  const auto up = values(small, "moe.experts.up"), down = values(small, "moe.experts.down");
+  const auto b = values(small, "moe.experts.up_bias"), c = values(small, "moe.experts.down_bias");
+  std::vector<double> y(c.begin() + static_cast<std::ptrdiff_t>(expert * kDim),
+                        c.begin() + static_cast<std::ptrdiff_t>((expert + 1) * kDim));
+  for (std::size_t f = 0; f < hidden; ++f) {
+    double h = b[expert * hidden + f];
+    for (std::size_t d = 0; d < kDim; ++d) h += up[(expert * hidden + f) * kDim + d] * x[d];
+    h *= 0.5 * (1.0 + std::erf(h / std::sqrt(2.0)));
+    for (std::size_t d = 0; d < kDim; ++d) y[d] += down[(expert * kDim + d) * hidden + f] * h;
+  }
+  return y;
+}
+
+// The whole layer, token by token. x: [n, D]
+std::vector<double> naive_layer(const SmallLayer& small, const MoeOptions& o, const std::vector<double>& x) {
+  const std::size_t n = x.size() / kDim, experts = static_cast<std::size_t>(o.experts),
+                    k = static_cast<std::size_t>(o.k);
+  const auto w = values(small, "moe.router.weight"), b = values(small, "moe.router.bias");
+  const double capacity =
+      o.capacity_factor > 0.0
+          ? std::ceil(o.capacity_factor * static_cast<double>(k * n) / static_cast<double>(experts))
+          : 1e9;
+  std::vector<double> taken(experts, 0.0), y(x.size(), 0.0);
+  for (std::size_t t = 0; t < n; ++t) {
+    std::vector<double> p(experts);
+    for (std::size_t e = 0; e < experts; ++e) {
+      p[e] = b[e];
+      for (std::size_t d = 0; d < kDim; ++d) p[e] += w[e * kDim + d] * x[t * kDim + d];
+      p[e] = std::exp(p[e]);
+    }
+    std::vector<std::size_t> best(experts);
+    std::iota(best.begin(), best.end(), std::size_t{0});
+    std::ranges::stable_sort(best, [&](std::size_t i, std::size_t j) { return p[i] > p[j]; });
+    const bool renormalise = o.router_order == "topk_softmax" && k > 1;
+    double sum = 0.0;
+    for (std::size_t j = 0; j < (renormalise ? k : experts); ++j) sum += p[best[j]];
+    for (std::size_t j = 0; j < k; ++j) {
+      const std::size_t e = best[j];
+      if (taken[e]++ >= capacity) continue;
+      const std::vector<double> out =
+          run_expert(small, e, x.data() + t * kDim, static_cast<std::size_t>(o.hidden));
+      for (std::size_t d = 0; d < kDim; ++d) y[t * kDim + d] += p[e] / sum * out[d];
+    }
+  }
+  return y;
+}
+
+// A layer whose router always prefers experts in the order of `bias`.
+void prefer(const SmallLayer& small, const std::vector<double>& bias) {
+  const Variable router = small.parameter("moe.router.bias");
+  router.set_value(Tensor::from(bias, {static_cast<std::int64_t>(bias.size())}).to(router.dtype()));
+}
+
+bool finite_gradients(const SmallLayer& small) {
+  return std::ranges::all_of(small.parameters(), [](const Variable& parameter) {
+    return parameter.grad().defined() && all_finite(parameter.grad());
+  });
+}
+
+void backward_of(SmallLayer& small, const Tensor& x, nn::ForwardContext& ctx) {
+  Tape tape;
+  Variable loss = ops::sum(ops::square(small.layer.forward(Variable(x), ctx)));
+  if (!ctx.losses.terms().empty()) {
+    const Variable auxiliary = ctx.losses.total();
+    loss = ops::add(loss, auxiliary);
+  }
+  tape.backward(loss);
+}
+
+}  // namespace
+
+TEST_CASE("the layer equals a loop over tokens: every k, both orders, with and without capacity") {
+  for (const char* order : {"topk_softmax", "softmax_topk"})
+    for (const double capacity : {0.0, 0.6})
+      for (std::int64_t k = 1; k <= 4; ++k)
+        for (const std::int64_t n : {1, 2, 13}) {
+          CAPTURE(order);
+          CAPTURE(capacity);
+          CAPTURE(k);
+          CAPTURE(n);
+          MoeOptions options = small_options();
+          options.k = k;
+          options.router_order = order;
+          options.capacity_factor = capacity;
+          SmallLayer small(options);
+          nn::ForwardContext ctx;
+          const Tensor x = draw({1, n, SmallLayer::kDim}, "x", 2.0);
+          const Variable y = small.layer.forward(Variable(x), ctx);
+          REQUIRE(y.shape() == x.shape());
+          const std::vector<double> expected = naive_layer(small, options, x.to_vector<double>());
+          const auto got = y.value().host<double>();
+          double worst = 0.0;
+          for (std::size_t i = 0; i < got.size(); ++i)
+            worst = std::max(worst, std::abs(got[i] - expected[i]));
+          CHECK(worst < 1e-13);
+          CHECK(ctx.losses.terms().empty());  // not in training
+        }
+}
+
+TEST_CASE("all tokens on one expert, experts without tokens: finite, and zero gradients where nobody came") {
+  MoeOptions options = small_options();
+  options.k = 1;
+  SmallLayer small(options);
+  prefer(small, {-50.0, -50.0, 50.0, -50.0});
+  nn::ForwardContext ctx = training_context();
+  backward_of(small, draw({1, 6, SmallLayer::kDim}, "x"), ctx);
+  REQUIRE(finite_gradients(small));
+  const auto dup = small.parameter("moe.experts.up").grad().to_vector<double>();
+  for (std::size_t e = 0; e < 4; ++e) {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < 6 * kDim; ++i) sum += std::abs(dup[e * 6 * kDim + i]);
+    CHECK((sum > 0.0) == (e == 2));
+  }
+}
+
+TEST_CASE("no token at all") {
+  SmallLayer small(small_options());
+  nn::ForwardContext ctx = training_context();
+  ctx.collect_metrics = true;
+  const Variable y = small.layer.forward(Variable(Tensor::zeros({2, 0, SmallLayer::kDim}, DType::f64)), ctx);
+  CHECK(y.shape() == Shape{2, 0, SmallLayer::kDim});
+  CHECK(ctx.losses.terms().empty());
+  CHECK(ctx.metrics.empty());
+}
+
+TEST_CASE("every choice dropped: the layer's output and gradients are zero, not garbage") {
+  SmallLayer small(small_options());
+  nn::ForwardContext ctx = training_context();
+  const DispatchPlan plan = make_plan(Tensor::full({3, 2}, -1, DType::i32), 4);
+  const Variable x(draw({3, SmallLayer::kDim}, "x"), true);
+  const Variable weights(draw({3, 2}, "weights"), true);
+  Tape tape;
+  const Variable h =
+      small.layer.experts().forward(ops::gather_tokens(x, plan.partition), plan.partition.offsets, ctx);
+  const Variable y = ops::combine_tokens(h, weights, plan.partition);
+  CHECK(y.value().to_vector<double>() == std::vector<double>(15, 0.0));
+  tape.backward(ops::sum(y));
+  CHECK(weights.grad().to_vector<double>() == std::vector<double>(6, 0.0));
+  CHECK(x.grad().to_vector<double>() == std::vector<double>(15, 0.0));
+}
+
+TEST_CASE("auxiliary losses: named, weighted, absent at weight 0") {
+  MoeOptions options = small_options();
+  options.balance_weight = 0.5;
+  options.z_weight = 0.25;
+  SmallLayer small(options);
+  nn::ForwardContext ctx = training_context();
+  const Tensor x = draw({2, 8, SmallLayer::kDim}, "x");
+  small.layer.forward(Variable(x), ctx);
+  REQUIRE(ctx.losses.terms().size() == 2);
+  const nn::LossTerm &balance = ctx.losses.terms()[0], &z = ctx.losses.terms()[1];
+  CHECK(balance.name == "balance");
+  CHECK(balance.where == "moe");
+  CHECK(balance.weight == 0.5);
+  CHECK(balance.value.value().item() > 0.9);  // near 1 for a router that has learned nothing
+  CHECK(z.name == "z");
+  CHECK(z.weight == 0.25);
+
+  options.balance_weight = options.z_weight = 0.0;
+  SmallLayer silent(options);
+  ctx.losses.clear();
+  silent.layer.forward(Variable(x), ctx);
+  CHECK(ctx.losses.terms().empty());
+}
+
+TEST_CASE("metrics describe the load") {
+  MoeOptions options = small_options();
+  options.capacity_factor = 0.5;  // C = ceil(0.5 * 2 * 8 / 4) = 2
+  SmallLayer small(options);
+  prefer(small, {100.0, 50.0, -100.0, -100.0});
+  nn::ForwardContext ctx;
+  ctx.collect_metrics = true;
+  small.layer.forward(Variable(draw({1, 8, SmallLayer::kDim}, "x")), ctx);
+  CHECK(ctx.metrics.at("moe/load_max") == 0.5);
+  CHECK(ctx.metrics.at("moe/load_min") == 0.0);
+  CHECK(ctx.metrics.at("moe/load_entropy") == doctest::Approx(std::log(2.0)));
+  CHECK(ctx.metrics.at("moe/dropped") == 0.75);
+}
+
+TEST_CASE("account counts what one token uses") {
+  MoeOptions options = small_options();
+  options.k = 3;
+  SmallLayer small(options);
+  const nn::Account account = small.layer.account();
+  CHECK(account.parameters == small.store.num_elements());
+  const std::int64_t expert = 2 * 6 * 5 + 6 + 5, router = 4 * 5 + 4;
+  CHECK(account.active_parameters == router + 3 * expert);
+  CHECK(account.flops_per_token == 2.0 * (4 * 5 + 3 * 2 * 6 * 5));
+}
+
+TEST_CASE("dropout inside the experts: in training only, the same draw gives the same bits") {
+  MoeOptions options = small_options();
+  options.dropout = 0.5;
+  SmallLayer small(options);
+  const Variable x(draw({1, 9, SmallLayer::kDim}, "x"));
+  nn::ForwardContext ctx = training_context(), evaluation;
+  const auto first = small.layer.forward(x, ctx).value().to_vector<double>();
+  CHECK(small.layer.forward(x, ctx).value().to_vector<double>() == first);
+  CHECK(small.layer.forward(x, evaluation).value().to_vector<double>() != first);
+  ctx.draw = 1;
+  CHECK(small.layer.forward(x, ctx).value().to_vector<double>() != first);
+}
+
+TEST_CASE("bf16 experts: the same choices, an output near that of f32, f32 gradients") {
+  SmallLayer small(small_options(), DType::f32);
+  const Tensor x = draw({2, 16, SmallLayer::kDim}, "x", 1.0, DType::f32);
+  nn::ForwardContext exact = training_context(), mixed = training_context();
+  mixed.compute_dtype = DType::bf16;
+  const auto reference = small.layer.forward(Variable(x), exact).value().to_vector<double>();
+  const Variable y = small.layer.forward(Variable(x), mixed);
+  CHECK(y.dtype() == DType::bf16);
+  const auto rounded = y.value().to_vector<double>();
+  double difference = 0.0, norm = 0.0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    difference += (rounded[i] - reference[i]) * (rounded[i] - reference[i]);
+    norm += reference[i] * reference[i];
+  }
+  CHECK(difference > 0.0);                     // it did compute in bf16
+  CHECK(std::sqrt(difference / norm) < 0.02);  // 8 significant bits, five roundings in a row
+  mixed.losses.clear();
+  backward_of(small, x, mixed);
+  REQUIRE(finite_gradients(small));
+  for (const Variable& parameter : small.parameters()) CHECK(parameter.grad().dtype() == DType::f32);
+}
+
+}  // namespace simsmoe::moe
