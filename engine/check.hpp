@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
 
@@ -15,20 +14,13 @@ namespace simsmoe {
 // A broken contract, a failed allocation, a bug: the program ends with exit code 1.
 class Error : public std::runtime_error {
  public:
-  explicit Error(const std::string& message, std::source_location where = std::source_location::current())
-      : std::runtime_error(message), where_(where) {}
-  const std::source_location& where() const { return where_; }
-
- private:
-  std::source_location where_;
+  using std::runtime_error::runtime_error;
 };
 
 // Something that the person at the keyboard can mend (a config value, a missing file): exit code 2.
 class UserError : public Error {
  public:
-  // Not `using Error::Error`: nvcc 13 aborts on an inherited constructor whose default argument is a call.
-  explicit UserError(const std::string& message, std::source_location where = std::source_location::current())
-      : Error(message, where) {}
+  using Error::Error;
 };
 
 }  // namespace simsmoe

@@ -27,7 +27,7 @@ std::string stderr_of(const F& f) {
 
 }  // namespace
 
-TEST_CASE("log: lines go to stderr; quiet keeps the warnings") {
+TEST_CASE("log: lines go to stderr, and quiet keeps the warnings") {
   const auto both = [] {
     log_info("read {} tensors", 3);
     log_warn("{} is old", "a.toml");

@@ -49,7 +49,7 @@ TEST_CASE("philox: elements are the lanes of consecutive blocks") {
   static_assert(stream_of("a") == 0xaf63dc4c8601ec8cull);  // the published FNV-1a vector
 }
 
-TEST_CASE("philox: uniforms lie in [0, 1) with the right moments") {
+TEST_CASE("philox: uniforms lie between 0 and 1 with the right moments") {
   CHECK(uniform_from_bits(0) == 0.0f);
   CHECK(uniform_from_bits(~0u) < 1.0f);
   const RandomKey key{1, stream_of("uniform")};
