@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "ops/cpu_kernel.hpp"
+#include "ops/cpu_sums.hpp"
 #include "ops/index.hpp"
 
 // Forward passes copy rows. Backward passes sum in the order of the indices whatever the number of threads:
@@ -67,7 +67,6 @@ void select_rows_backward(const Tensor& dy, const Tensor& indices, GradTarget dx
     parallel_for(width, grain, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t n = end - begin;
       std::vector<acc_t<T>> sums(static_cast<std::size_t>(n));
-      acc_t<T>* sum = sums.data();
       for (std::int64_t v = 0; v < size; ++v) {
         const std::int64_t first = segments.first[static_cast<std::size_t>(v)];
         const std::int64_t last = segments.first[static_cast<std::size_t>(v + 1)];
@@ -77,12 +76,9 @@ void select_rows_backward(const Tensor& dy, const Tensor& indices, GradTarget dx
           continue;
         }
         std::ranges::fill(sums, acc_t<T>{0});
-        for (std::int64_t i = first; i < last; ++i) {
-          const T* dyr = from + segments.order[static_cast<std::size_t>(i)] * width + begin;
-#pragma omp simd
-          for (std::int64_t j = 0; j < n; ++j) sum[j] += static_cast<acc_t<T>>(dyr[j]);
-        }
-        for (std::int64_t j = 0; j < n; ++j) write_grad(row[j], sum[j], dx.accumulate);
+        for (std::int64_t i = first; i < last; ++i)
+          add_row(from + segments.order[static_cast<std::size_t>(i)] * width + begin, sums.data(), n);
+        write_grads(sums.data(), row, n, dx.accumulate);
       }
     });
   });
@@ -116,8 +112,7 @@ void take_along_last_backward(const Tensor& dy, const Tensor& indices, GradTarge
           std::ranges::fill(sums, acc_t<T>{0});
           for (std::int64_t j = 0; j < k; ++j)
             sums[static_cast<std::size_t>(index[row * k + j])] += static_cast<acc_t<T>>(from[row * k + j]);
-          for (std::int64_t i = 0; i < n; ++i)
-            write_grad(to[row * n + i], sums[static_cast<std::size_t>(i)], dx.accumulate);
+          write_grads(sums.data(), to + row * n, n, dx.accumulate);
         }
       });
     });

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <span>
 
-#include "ops/cpu_kernel.hpp"
+#include "ops/cpu_sums.hpp"
 #include "ops/layout.hpp"
 
 // Everything here is a walk over strided axes whose innermost step is one contiguous run (or one tile of a
@@ -76,8 +76,7 @@ void write_run(const T* from, T* to, std::int64_t n, bool accumulate) {
     return;
   }
 #pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i)
-    to[i] = static_cast<T>(static_cast<acc_t<T>>(to[i]) + static_cast<acc_t<T>>(from[i]));
+  for (std::int64_t i = 0; i < n; ++i) write_grad(to[i], static_cast<acc_t<T>>(from[i]), true);
 }
 
 // y = x with axes reordered and x's innermost axis still innermost: whole runs move.
@@ -246,14 +245,8 @@ void broadcast_backward(const Tensor& dy, GradTarget dx) {
         const T* first = from + Walk(kept, i / run).y() + i % run;
         std::fill_n(sums.begin(), n, acc_t<T>{0});
         Walk walk(repeated, 0);
-        for (std::int64_t r = 0; r < repeats; ++r, walk.next()) {
-          const T* row = first + walk.y();
-          acc_t<T>* sum = sums.data();
-#pragma omp simd
-          for (std::int64_t j = 0; j < n; ++j) sum[j] += static_cast<acc_t<T>>(row[j]);
-        }
-        for (std::int64_t j = 0; j < n; ++j)
-          write_grad(to[i + j], sums[static_cast<std::size_t>(j)], dx.accumulate);
+        for (std::int64_t r = 0; r < repeats; ++r, walk.next()) add_row(first + walk.y(), sums.data(), n);
+        write_grads(sums.data(), to + i, n, dx.accumulate);
       }
     });
   });

@@ -14,7 +14,18 @@ inline constexpr std::int64_t kNoIgnoreIndex = INT64_MIN;
 Variable cross_entropy(const Variable& logits, const Tensor& targets,
                        std::int64_t ignore_index = kNoIgnoreIndex);
 
-// mean((a - b)^2) over all elements. a, b: the same shape -> []
+// mean((a - b)^2) over all elements; throws when there is none. a, b: the same shape -> []; bf16 operands
+// give an f32 loss.
 Variable mse(const Variable& a, const Variable& b);
 
 }  // namespace simsmoe::ops
+
+// logits, dlogits: [N, V]; targets: [N]; lse: [N] and loss, dloss: [] in acc_t.
+SMX_CPU_KERNEL(cross_entropy_forward, (const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
+                                       const Tensor& lse, const Tensor& loss))
+SMX_CPU_KERNEL(cross_entropy_backward,
+               (const Tensor& logits, const Tensor& targets, std::int64_t ignore_index, const Tensor& lse,
+                const Tensor& dloss, GradTarget dlogits))
+// a, b, da: [...]; loss, dloss: [] in acc_t. The gradient to b is the one to a with a and b exchanged.
+SMX_CPU_KERNEL(mse_forward, (const Tensor& a, const Tensor& b, const Tensor& loss))
+SMX_CPU_KERNEL(mse_backward, (const Tensor& a, const Tensor& b, const Tensor& dloss, GradTarget da))

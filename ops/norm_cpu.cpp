@@ -3,7 +3,8 @@
 #include "ops/norm.hpp"
 
 // One thread owns a row and reads it from the first cache after the first pass. Gradients of the parameters
-// are column sums over fixed blocks of rows (ops/cpu_sums.hpp).
+// are column sums over fixed blocks of rows (ops/cpu_sums.hpp). A row is a function of plain pointers: the
+// compiler then sees that they do not change within its loops.
 
 namespace simsmoe::cpu {
 
@@ -17,6 +18,83 @@ std::vector<acc_t<T>> values_or(const Tensor& parameter, std::int64_t n, acc_t<T
   return values;
 }
 
+template <class A>
+struct RowStatistics {
+  A mean, rstd;
+};
+
+// y = (x - mean) * rstd * weight + bias; returns the statistics.
+template <class T, class A = acc_t<T>>
+RowStatistics<A> layer_norm_row(const T* x, const A* weight, const A* bias, T* y, std::int64_t n, A eps) {
+  A sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t j = 0; j < n; ++j) sum += static_cast<A>(x[j]);
+  const A mean = sum / static_cast<A>(n);
+  // From the differences, not as E[x^2] - mean^2: that would cancel when the mean is large.
+#pragma omp simd reduction(+ : squares)
+  for (std::int64_t j = 0; j < n; ++j) {
+    const A d = static_cast<A>(x[j]) - mean;
+    squares += d * d;
+  }
+  const A rstd = 1 / math::sqrt(squares / static_cast<A>(n) + eps);
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j)
+    y[j] = static_cast<T>((static_cast<A>(x[j]) - mean) * rstd * weight[j] + bias[j]);
+  return {mean, rstd};
+}
+
+// dx = rstd * (g - mean(g) - n * mean(g * n)) with g = dy * weight and n = (x - mean) * rstd.
+template <class T, class A = acc_t<T>>
+void layer_norm_row_backward(const T* x, const T* dy, const A* weight, RowStatistics<A> row, T* dx,
+                             std::int64_t n, bool accumulate) {
+  A sum_g = 0, sum_gx = 0;
+#pragma omp simd reduction(+ : sum_g, sum_gx)
+  for (std::int64_t j = 0; j < n; ++j) {
+    const A g = static_cast<A>(dy[j]) * weight[j];
+    sum_g += g;
+    sum_gx += g * (static_cast<A>(x[j]) - row.mean);
+  }
+  const A mean_g = sum_g / static_cast<A>(n), slope = sum_gx / static_cast<A>(n) * row.rstd * row.rstd;
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) {
+    const A g = static_cast<A>(dy[j]) * weight[j];
+    write_grad(dx[j], row.rstd * (g - mean_g - (static_cast<A>(x[j]) - row.mean) * slope), accumulate);
+  }
+}
+
+// y = x * rstd * weight; returns rstd.
+template <class T, class A = acc_t<T>>
+A rms_norm_row(const T* x, const A* weight, T* y, std::int64_t n, A eps) {
+  A squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (std::int64_t j = 0; j < n; ++j) squares += static_cast<A>(x[j]) * static_cast<A>(x[j]);
+  const A rstd = 1 / math::sqrt(squares / static_cast<A>(n) + eps);
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) y[j] = static_cast<T>(static_cast<A>(x[j]) * rstd * weight[j]);
+  return rstd;
+}
+
+// dx = rstd * (g - n * mean(g * n)) with g = dy * weight and n = x * rstd.
+template <class T, class A = acc_t<T>>
+void rms_norm_row_backward(const T* x, const T* dy, const A* weight, A rstd, T* dx, std::int64_t n,
+                           bool accumulate) {
+  A sum_gx = 0;
+#pragma omp simd reduction(+ : sum_gx)
+  for (std::int64_t j = 0; j < n; ++j) sum_gx += static_cast<A>(dy[j]) * weight[j] * static_cast<A>(x[j]);
+  const A slope = sum_gx / static_cast<A>(n) * rstd * rstd;
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j)
+    write_grad(dx[j], rstd * (static_cast<A>(dy[j]) * weight[j] - static_cast<A>(x[j]) * slope), accumulate);
+}
+
+// sums += dy * (x - mean) * rstd
+template <class T, class A = acc_t<T>>
+void add_weight_gradient(const T* x, const T* dy, RowStatistics<A> row, A* sums, std::int64_t n) {
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j)
+    sums[j] += static_cast<A>(dy[j]) * ((static_cast<A>(x[j]) - row.mean) * row.rstd);
+}
+
 }  // namespace
 
 void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
@@ -24,31 +102,15 @@ void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bia
   const std::int64_t n = x.size(-1), rows = mean.numel();
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const std::vector<A> weights = values_or<T>(weight, n, 1), biases = values_or<T>(bias, n, 0);
-    const A *w = weights.data(), *b = biases.data();
+    const std::vector<A> w = values_or<T>(weight, n, 1), b = values_or<T>(bias, n, 0);
     const T* from = x.data<T>();
     T* to = y.data<T>();
     A *means = mean.data<A>(), *rstds = rstd.data<A>();
-    const A epsilon = static_cast<A>(eps), inverse_n = A{1} / static_cast<A>(n);
     parallel_rows(rows, n, [&](std::int64_t row) {
-      const T* xr = from + row * n;
-      T* yr = to + row * n;
-      A sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t j = 0; j < n; ++j) sum += static_cast<A>(xr[j]);
-      const A m = sum * inverse_n;
-      // From the differences, not as E[x^2] - m^2: that would cancel when the mean is large.
-#pragma omp simd reduction(+ : squares)
-      for (std::int64_t j = 0; j < n; ++j) {
-        const A d = static_cast<A>(xr[j]) - m;
-        squares += d * d;
-      }
-      const A r = 1 / math::sqrt(squares * inverse_n + epsilon);
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j)
-        yr[j] = static_cast<T>((static_cast<A>(xr[j]) - m) * r * w[j] + b[j]);
-      means[row] = m;
-      rstds[row] = r;
+      const auto statistics =
+          layer_norm_row(from + row * n, w.data(), b.data(), to + row * n, n, static_cast<A>(eps));
+      means[row] = statistics.mean;
+      rstds[row] = statistics.rstd;
     });
   });
 }
@@ -58,28 +120,13 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& me
   const std::int64_t n = x.size(-1), rows = mean.numel();
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const std::vector<A> weights = values_or<T>(weight, n, 1);
-    const A *w = weights.data(), *means = mean.data<A>(), *rstds = rstd.data<A>();
+    const std::vector<A> w = values_or<T>(weight, n, 1);
     const T *xs = x.data<T>(), *dys = dy.data<T>();
     T* to = dx.buffer.data<T>();
-    const A inverse_n = A{1} / static_cast<A>(n);
+    const A *means = mean.data<A>(), *rstds = rstd.data<A>();
     parallel_rows(rows, n, [&](std::int64_t row) {
-      const T *xr = xs + row * n, *dyr = dys + row * n;
-      T* dxr = to + row * n;
-      const A m = means[row], r = rstds[row];
-      A sum_g = 0, sum_gn = 0;  // g = dy * weight, n = (x - m) r
-#pragma omp simd reduction(+ : sum_g, sum_gn)
-      for (std::int64_t j = 0; j < n; ++j) {
-        const A g = static_cast<A>(dyr[j]) * w[j];
-        sum_g += g;
-        sum_gn += g * (static_cast<A>(xr[j]) - m);
-      }
-      const A mean_g = sum_g * inverse_n, slope = sum_gn * inverse_n * r * r;
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j) {
-        const A g = static_cast<A>(dyr[j]) * w[j];
-        write_grad(dxr[j], r * (g - mean_g - (static_cast<A>(xr[j]) - m) * slope), dx.accumulate);
-      }
+      layer_norm_row_backward(xs + row * n, dys + row * n, w.data(), {means[row], rstds[row]}, to + row * n,
+                              n, dx.accumulate);
     });
   });
 }
@@ -89,14 +136,10 @@ void layer_norm_backward_weight(const Tensor& x, const Tensor& mean, const Tenso
   const std::int64_t n = x.size(-1), rows = mean.numel();
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const A *means = mean.data<A>(), *rstds = rstd.data<A>();
     const T *xs = x.data<T>(), *dys = dy.data<T>();
+    const A *means = mean.data<A>(), *rstds = rstd.data<A>();
     sum_columns<T>(rows, n, dweight, [&](std::int64_t row, A* sums) {
-      const T *xr = xs + row * n, *dyr = dys + row * n;
-      const A m = means[row], r = rstds[row];
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j)
-        sums[j] += static_cast<A>(dyr[j]) * ((static_cast<A>(xr[j]) - m) * r);
+      add_weight_gradient(xs + row * n, dys + row * n, {means[row], rstds[row]}, sums, n);
     });
   });
 }
@@ -105,11 +148,8 @@ void layer_norm_backward_bias(const Tensor& dy, GradTarget dbias) {
   const std::int64_t n = dy.size(-1), rows = dy.shape().outer(-1);
   for_float_dtype(dy.dtype(), [&]<class T>() {
     const T* dys = dy.data<T>();
-    sum_columns<T>(rows, n, dbias, [&](std::int64_t row, acc_t<T>* sums) {
-      const T* dyr = dys + row * n;
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j) sums[j] += static_cast<acc_t<T>>(dyr[j]);
-    });
+    sum_columns<T>(rows, n, dbias,
+                   [&](std::int64_t row, acc_t<T>* sums) { add_row(dys + row * n, sums, n); });
   });
 }
 
@@ -118,22 +158,12 @@ void rms_norm_forward(const Tensor& x, const Tensor& weight, double eps, const T
   const std::int64_t n = x.size(-1), rows = rstd.numel();
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const std::vector<A> weights = values_or<T>(weight, n, 1);
-    const A* w = weights.data();
+    const std::vector<A> w = values_or<T>(weight, n, 1);
     const T* from = x.data<T>();
     T* to = y.data<T>();
     A* rstds = rstd.data<A>();
-    const A epsilon = static_cast<A>(eps), inverse_n = A{1} / static_cast<A>(n);
     parallel_rows(rows, n, [&](std::int64_t row) {
-      const T* xr = from + row * n;
-      T* yr = to + row * n;
-      A squares = 0;
-#pragma omp simd reduction(+ : squares)
-      for (std::int64_t j = 0; j < n; ++j) squares += static_cast<A>(xr[j]) * static_cast<A>(xr[j]);
-      const A r = 1 / math::sqrt(squares * inverse_n + epsilon);
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j) yr[j] = static_cast<T>(static_cast<A>(xr[j]) * r * w[j]);
-      rstds[row] = r;
+      rstds[row] = rms_norm_row(from + row * n, w.data(), to + row * n, n, static_cast<A>(eps));
     });
   });
 }
@@ -143,23 +173,13 @@ void rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& rstd
   const std::int64_t n = x.size(-1), rows = rstd.numel();
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const std::vector<A> weights = values_or<T>(weight, n, 1);
-    const A *w = weights.data(), *rstds = rstd.data<A>();
+    const std::vector<A> w = values_or<T>(weight, n, 1);
     const T *xs = x.data<T>(), *dys = dy.data<T>();
     T* to = dx.buffer.data<T>();
-    const A inverse_n = A{1} / static_cast<A>(n);
+    const A* rstds = rstd.data<A>();
     parallel_rows(rows, n, [&](std::int64_t row) {
-      const T *xr = xs + row * n, *dyr = dys + row * n;
-      T* dxr = to + row * n;
-      const A r = rstds[row];
-      A sum_gx = 0;  // g = dy * weight
-#pragma omp simd reduction(+ : sum_gx)
-      for (std::int64_t j = 0; j < n; ++j) sum_gx += static_cast<A>(dyr[j]) * w[j] * static_cast<A>(xr[j]);
-      const A slope = sum_gx * inverse_n * r * r;
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j)
-        write_grad(dxr[j], r * (static_cast<A>(dyr[j]) * w[j] - static_cast<A>(xr[j]) * slope),
-                   dx.accumulate);
+      rms_norm_row_backward(xs + row * n, dys + row * n, w.data(), rstds[row], to + row * n, n,
+                            dx.accumulate);
     });
   });
 }
@@ -168,13 +188,10 @@ void rms_norm_backward_weight(const Tensor& x, const Tensor& rstd, const Tensor&
   const std::int64_t n = x.size(-1), rows = rstd.numel();
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const A* rstds = rstd.data<A>();
     const T *xs = x.data<T>(), *dys = dy.data<T>();
+    const A* rstds = rstd.data<A>();
     sum_columns<T>(rows, n, dweight, [&](std::int64_t row, A* sums) {
-      const T *xr = xs + row * n, *dyr = dys + row * n;
-      const A r = rstds[row];
-#pragma omp simd
-      for (std::int64_t j = 0; j < n; ++j) sums[j] += static_cast<A>(dyr[j]) * (static_cast<A>(xr[j]) * r);
+      add_weight_gradient(xs + row * n, dys + row * n, {A{0}, rstds[row]}, sums, n);
     });
   });
 }
