@@ -42,3 +42,21 @@ Variable gather_tokens(const Variable& x, const Partition& plan);
 Variable combine_tokens(const Variable& h, const Variable& weights, const Partition& plan);
 
 }  // namespace simsmoe::ops
+
+// x, values: [N, E] and [N, K]; indices: i32 [N, K].
+SMX_CPU_KERNEL(topk_forward, (const Tensor& x, const Tensor& values, const Tensor& indices))
+// experts: i32 [...]; counts: i64 [E]. Throws when an entry is outside of [-1, E).
+SMX_CPU_KERNEL(expert_histogram, (const Tensor& experts, const Tensor& counts))
+// experts, position: i32 [N, K]; offsets: i64 [E + 1] on the host; order: i32 [M].
+SMX_CPU_KERNEL(stable_partition,
+               (const Tensor& experts, const Tensor& offsets, const Tensor& order, const Tensor& position))
+// y[r] = weights[order[r]] * x[order[r] / K]. x: [N, D]; weights, position: [N, K], weights undefined for 1;
+// order: [M]; y: [M, D].
+SMX_CPU_KERNEL(gather_rows,
+               (const Tensor& x, const Tensor& weights, const ops::Partition& plan, GradTarget y))
+// y[n] = sum_j weights[n, j] * h[position[n, j]]. h: [M, D]; weights: [N, K] or undefined for 1; y: [N, D].
+SMX_CPU_KERNEL(combine_rows,
+               (const Tensor& h, const Tensor& weights, const ops::Partition& plan, GradTarget y))
+// dweights[n, j] = dy[n] . h[position[n, j]], 0 when dropped. h: [M, D]; dy: [N, D]; dweights: [N, K].
+SMX_CPU_KERNEL(combine_weights_backward,
+               (const Tensor& h, const Tensor& dy, const ops::Partition& plan, GradTarget dweights))
