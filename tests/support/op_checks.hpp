@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/parallel_for.hpp"
 #include "tests/support/op_case.hpp"
 
 namespace simsmoe::testing {
@@ -50,6 +51,18 @@ class TestBench {
   std::vector<Tensor> values_;
   std::vector<bool> wanted_;
   std::vector<std::size_t> differentiable_;  // inputs with needs_grad
+};
+
+// Sets the number of threads, and back.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads) : before_(num_threads()) { set_num_threads(threads); }
+  ~ThreadCount() { set_num_threads(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
 };
 
 struct OpCheck {

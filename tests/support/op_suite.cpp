@@ -68,6 +68,7 @@ std::vector<CheckResult> run_case(const OpCase& op_case, Device device, DType dt
   const auto matches = [&](std::string_view check) {
     return named_result(op_case, device, dtype, check).name().find(filter) != std::string::npos;
   };
+  const ThreadCount one_thread(1);  // cases are small; the check "threads" asks for two
   const TestBench bench(op_case, device, dtype);
   if (!op_case.error.empty()) {
     if (matches("errors")) results.push_back(run_check(bench, "errors", check_error));

@@ -1,0 +1,229 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "engine/dispatch.hpp"
+#include "ops/cpu_kernel.hpp"
+#include "tests/support/gradcheck.hpp"
+#include "tests/support/op_suite.hpp"
+
+// The suite itself under test: each planted mistake must be found, by the check that is there for it.
+
+using namespace simsmoe;
+using namespace simsmoe::testing;
+
+namespace {
+
+enum class Bug {
+  none,
+  slightly_wrong_gradient,
+  ignores_accumulate,
+  forgets_to_overwrite,
+  leaves_a_gap,
+  changes_its_input,
+  writes_behind_its_input,
+  counts_its_calls,
+  differs_without_tape,
+  depends_on_threads,
+  imprecise,
+  records_nothing,
+  gradient_is_zero,
+  gradient_is_nan,
+};
+
+template <class T>
+T planted_slope(Bug bug, T x) {
+  if (bug == Bug::slightly_wrong_gradient) return T(2.000001) * x;
+  if (bug == Bug::gradient_is_zero) return 0;
+  if (bug == Bug::gradient_is_nan) return std::numeric_limits<T>::quiet_NaN();
+  return 2 * x;
+}
+
+// y = x^2 with one mistake.
+Variable planted_square(const Variable& x, Bug bug) {
+  static int calls = 0;
+  Tensor y = Tensor::empty_like(x.value());
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    T* in = x.value().data<T>();
+    T* out = y.data<T>();
+    const std::int64_t n = x.value().numel();
+    acc_t<T> excess = 1;
+    if (bug == Bug::counts_its_calls) excess += static_cast<acc_t<T>>(++calls % 2);
+    if (bug == Bug::differs_without_tape && Tape::current() == nullptr) excess = 2;
+    if (bug == Bug::depends_on_threads) excess = static_cast<acc_t<T>>(num_threads());
+    if (bug == Bug::imprecise && !std::is_same_v<T, double>) excess = static_cast<acc_t<T>>(1.03);
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (bug == Bug::leaves_a_gap && i == n / 2) continue;
+      out[i] = static_cast<T>(excess * static_cast<acc_t<T>>(in[i]) * static_cast<acc_t<T>>(in[i]));
+    }
+    if (bug == Bug::changes_its_input) in[0] = static_cast<T>(acc_t<T>(3));
+    if (bug == Bug::writes_behind_its_input) in[n] = static_cast<T>(acc_t<T>(3));
+  });
+  if (bug == Bug::records_nothing) return Variable(y);
+  return record("planted", {x}, y, [x = x.value(), bug](BackwardContext& ctx) {
+    GradTarget dx = ctx.target(0);
+    if (bug == Bug::ignores_accumulate) dx.accumulate = false;
+    if (bug == Bug::forgets_to_overwrite) dx.accumulate = true;
+    for_float_dtype(x.dtype(), [&]<class T>() {
+      for (std::int64_t i = 0; i < x.numel(); ++i)
+        cpu::write_grad(dx.buffer.data<T>()[i],
+                        planted_slope(bug, static_cast<acc_t<T>>(x.data<T>()[i])) *
+                            static_cast<acc_t<T>>(ctx.grad_output().data<T>()[i]),
+                        dx.accumulate);
+    });
+  });
+}
+
+enum class PairBug { none, takes_both_targets_first, asks_for_the_unwanted, forgets_when_alone };
+
+// y = a * b with one mistake in how it asks for its targets.
+Variable planted_product(const Variable& a, const Variable& b, PairBug bug) {
+  const auto multiply = [](const Tensor& x, const Tensor& dy, GradTarget target) {
+    for_float_dtype(x.dtype(), [&]<class T>() {
+      for (std::int64_t i = 0; i < x.numel(); ++i)
+        cpu::write_grad(target.buffer.data<T>()[i],
+                        static_cast<acc_t<T>>(x.data<T>()[i]) * static_cast<acc_t<T>>(dy.data<T>()[i]),
+                        target.accumulate);
+    });
+  };
+  Tensor y = Tensor::empty_like(a.value());
+  multiply(a.value(), b.value(), {y, false});
+  return record("planted", {a, b}, y, [=, a = a.value(), b = b.value()](BackwardContext& ctx) {
+    const Tensor& dy = ctx.grad_output();
+    if (bug == PairBug::takes_both_targets_first && ctx.wants(0) && ctx.wants(1)) {
+      const GradTarget da = ctx.target(0), db = ctx.target(1);
+      multiply(a, dy, db);
+      multiply(b, dy, da);  // f(x, x): overwrites what the line above wrote
+      return;
+    }
+    if (ctx.wants(0) || bug == PairBug::asks_for_the_unwanted) multiply(b, dy, ctx.target(0));
+    if (ctx.wants(1))
+      multiply(bug == PairBug::forgets_when_alone && !ctx.wants(0) ? b : a, dy, ctx.target(1));
+  });
+}
+
+std::set<std::string> failed_checks(const OpCase& op_case) {
+  std::set<std::string> failed;
+  for (const CheckResult& result : run_suite({}, {}, {op_case}))
+    if (!result.passed) failed.insert(result.check);
+  return failed;
+}
+
+OpCase square_case(Bug bug) {
+  OpCase c;
+  c.op = "planted";
+  c.name = "square";
+  // five elements: the planted write behind the input stays within the allocator's rounding
+  c.inputs = {rand({5}, 0.5, 1.5)};
+  c.run = [bug](const Variables& x) { return planted_square(x[0], bug); };
+  return c;
+}
+
+OpCase product_case(PairBug bug) {
+  OpCase c;
+  c.op = "planted";
+  c.name = "product";
+  c.inputs = {rand({5}, 0.5, 1.5), rand({5}, 0.5, 1.5)};
+  c.run = [bug](const Variables& x) { return planted_product(x[0], x[1], bug); };
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("right ops pass") {
+  CHECK(failed_checks(square_case(Bug::none)).empty());
+  CHECK(failed_checks(product_case(PairBug::none)).empty());
+}
+
+TEST_CASE("planted mistakes are found") {
+  const std::pair<Bug, const char*> expected[] = {
+      {Bug::slightly_wrong_gradient, "numeric"}, {Bug::ignores_accumulate, "accumulate"},
+      {Bug::forgets_to_overwrite, "overwrite"},  {Bug::leaves_a_gap, "overwrite"},
+      {Bug::changes_its_input, "bounds"},        {Bug::writes_behind_its_input, "bounds"},
+      {Bug::counts_its_calls, "repeatable"},     {Bug::differs_without_tape, "no_tape"},
+      {Bug::depends_on_threads, "threads"},      {Bug::imprecise, "reference"},
+      {Bug::records_nothing, "arrives"},         {Bug::gradient_is_zero, "arrives"},
+      {Bug::gradient_is_nan, "arrives"},
+  };
+  for (const auto& [bug, check] : expected) {
+    CAPTURE(check);
+    CAPTURE(static_cast<int>(bug));
+    CHECK(failed_checks(square_case(bug)).contains(check));
+  }
+  CHECK(failed_checks(product_case(PairBug::takes_both_targets_first)).contains("aliasing"));
+  CHECK(failed_checks(product_case(PairBug::asks_for_the_unwanted)).contains("partial"));
+  CHECK(failed_checks(product_case(PairBug::forgets_when_alone)).contains("partial"));
+}
+
+TEST_CASE("a missing or different error is found") {
+  OpCase c = square_case(Bug::none);
+  c.error = "[square] expected";
+  CHECK(failed_checks(c) == std::set<std::string>{"errors"});
+  c.run = [](const Variables&) -> Variable { throw Error("[square] wanted something else"); };
+  CHECK(failed_checks(c) == std::set<std::string>{"errors"});
+  c.run = [](const Variables&) -> Variable { throw Error("[square] expected a square"); };
+  CHECK(failed_checks(c).empty());
+}
+
+TEST_CASE("a filter selects one slice") {
+  const OpCase c = square_case(Bug::none);
+  const std::vector<CheckResult> one = run_suite("planted/square/cpu/bf16/reference", {}, {c});
+  REQUIRE(one.size() == 1);
+  CHECK(one.front().name() == "ops/planted/square/cpu/bf16/reference");
+  CHECK(run_suite("no such thing", {}, {c}).empty());
+  const SuiteSummary summary = summarize(run_suite("ops/planted/square/cpu/f64/", {}, {c}));
+  CHECK(summary.ops == 1);
+  CHECK(summary.cases == 1);
+  CHECK(summary.checks ==
+        9);  // all but `reference`, which f64 on the CPU is itself, and `aliasing`: one input
+  CHECK(summary.failed == 0);
+  CHECK(summary.worst_error < 1e-9);
+}
+
+TEST_CASE("gradcheck of modules") {
+  const Variable w(Tensor::from(std::vector<double>{0.5, -1.5, 2.0}, {3}), true, "layer.weight");
+  const Variable unused(Tensor::from(std::vector<double>{1.0}, {1}), true, "layer.unused");
+  const Tensor weights = Tensor::full({3}, 1.0, DType::f64);
+  const auto with = [&](Bug bug) { return [&w, bug] { return planted_square(w, bug); }; };
+
+  SUBCASE("right") {
+    const GradcheckReport report = gradcheck(with(Bug::none), weights, {w});
+    CHECK_MESSAGE(report.passed, report.to_string());
+    CHECK(report.elements == 3);
+    CHECK(w.value().to_vector<double>() == std::vector<double>{0.5, -1.5, 2.0});
+  }
+  SUBCASE("wrong") {
+    const GradcheckReport report = gradcheck(with(Bug::slightly_wrong_gradient), weights, {w});
+    CHECK_FALSE(report.passed);
+    CHECK(report.worst_error == doctest::Approx(5e-7).epsilon(0.01));
+    CHECK(report.worst_place.find("layer.weight[2]") == 0);
+  }
+  SUBCASE("names what receives no gradient") {
+    const GradcheckReport report = gradcheck(with(Bug::none), weights, {w, unused});
+    CHECK_FALSE(report.passed);
+    CHECK(report.problems == std::vector<std::string>{"layer.unused: no gradient arrives"});
+  }
+  SUBCASE("names what receives zeros") {
+    const GradcheckReport report = gradcheck(with(Bug::gradient_is_zero), weights, {w});
+    CHECK(report.problems == std::vector<std::string>{"layer.weight: the gradient is zero everywhere"});
+  }
+  SUBCASE("notices a selection that changes") {
+    GradcheckOptions options;
+    options.selection = [&w] {
+      return std::vector<std::int64_t>{w.value().to_vector<double>()[1] > -1.5 ? 1 : 0};
+    };
+    const GradcheckReport report = gradcheck(with(Bug::none), weights, {w}, options);
+    CHECK(report.problems ==
+          std::vector<std::string>{"the selection changed while layer.weight[1] was moved"});
+  }
+  SUBCASE("samples a large tensor") {
+    GradcheckOptions options;
+    options.samples_per_tensor = 2;
+    CHECK(gradcheck(with(Bug::none), weights, {w}, options).elements == 2);
+  }
+  SUBCASE("wants f64") {
+    const Variable narrow(Tensor::zeros({2}, DType::f32), true, "narrow");
+    CHECK_THROWS_AS(gradcheck([&] { return narrow; }, {narrow}), Error);
+  }
+}
