@@ -21,3 +21,15 @@ Variable rotary(const Variable& qkv, std::int64_t first_position = 0, double bas
 Tensor cached_attention(const Tensor& qkv, const Tensor& cache, std::int64_t position, double scale = 0.0);
 
 }  // namespace simsmoe::ops
+
+// qkv, dqkv: [B, T, 3, H, C]; y, dy: [B, T, H * C]; lse: [B, H, T], the logarithm of each row's sum of
+// exponentials, in the type that kernels compute in (f32 for bf16).
+SMX_CPU_KERNEL(causal_attention_forward,
+               (const Tensor& qkv, double scale, const Tensor& y, const Tensor& lse))
+SMX_CPU_KERNEL(causal_attention_backward, (const Tensor& qkv, double scale, const Tensor& y,
+                                           const Tensor& lse, const Tensor& dy, GradTarget dqkv))
+// Turns queries and keys by direction * angle: 1 forward, -1 backward.
+SMX_CPU_KERNEL(rotary_turn,
+               (const Tensor& x, std::int64_t first_position, double base, int direction, GradTarget y))
+SMX_CPU_KERNEL(cached_attention_forward,
+               (const Tensor& qkv, double scale, const Tensor& cache, std::int64_t position, const Tensor& y))
