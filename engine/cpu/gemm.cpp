@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <memory>
 
 #include "engine/check.hpp"
 #include "engine/cpu/gemm_libraries.hpp"
-#include "engine/dtype.hpp"
 #include "engine/parallel_for.hpp"
+#include "engine/tensor.hpp"
 
 // Divides a product over the threads, widens bf16, picks the library.
 
@@ -24,7 +23,7 @@ std::atomic<GemmLibrary> f32_library{GemmLibrary::eigen};
 // Rows or columns of C that are handed out together: a multiple of every library's register tile.
 constexpr std::int64_t kStrip = 48;
 // Multiply-adds that are worth a thread's while.
-constexpr std::int64_t kThreadWork = 1 << 17;
+constexpr std::int64_t kThreadWork = 1 << 19;
 
 // One product on the calling thread; m, n, k > 0.
 void single(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
@@ -70,32 +69,26 @@ void divided(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::in
 }
 
 // A dense f32 copy of a bf16 matrix with `rows` stored rows.
-class Widened {
- public:
-  Widened(const bf16* x, std::int64_t rows, std::int64_t columns, std::int64_t stride, bool copy = true)
-      : values_(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(rows * columns))) {
-    if (!copy) return;
-    parallel_for(rows, kThreadWork / columns + 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        for (std::int64_t j = 0; j < columns; ++j)
-          values_[static_cast<std::size_t>(i * columns + j)] = x[i * stride + j];
-    });
-  }
-  float* data() const { return values_.get(); }
-
- private:
-  std::unique_ptr<float[]> values_;
-};
+Tensor widened(const bf16* x, std::int64_t rows, std::int64_t columns, std::int64_t stride) {
+  const Tensor wide = Tensor::empty({rows, columns}, DType::f32);
+  float* values = wide.data<float>();
+  parallel_for(rows, kThreadWork / columns + 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) values[i * columns + j] = x[i * stride + j];
+  });
+  return wide;
+}
 
 void divided(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const bf16* a,
              std::int64_t lda, const bf16* b, std::int64_t ldb, bf16* c, std::int64_t ldc, bool accumulate) {
   const bool at = ta == Transpose::transposed, bt = tb == Transpose::transposed;
-  const Widened x(a, at ? k : m, at ? m : k, lda), y(b, bt ? n : k, bt ? k : n, ldb);
-  const Widened sum(c, m, n, ldc, accumulate);
-  divided(ta, tb, m, n, k, x.data(), at ? m : k, y.data(), bt ? k : n, sum.data(), n, accumulate);
+  const Tensor x = widened(a, at ? k : m, at ? m : k, lda), y = widened(b, bt ? n : k, bt ? k : n, ldb);
+  const Tensor z = accumulate ? widened(c, m, n, ldc) : Tensor::empty({m, n}, DType::f32);
+  float* sum = z.data<float>();
+  divided(ta, tb, m, n, k, x.data<float>(), x.size(1), y.data<float>(), y.size(1), sum, n, accumulate);
   parallel_for(m, kThreadWork / n + 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t j = 0; j < n; ++j) c[i * ldc + j] = bf16(sum.data()[i * n + j]);
+      for (std::int64_t j = 0; j < n; ++j) c[i * ldc + j] = bf16(sum[i * n + j]);
   });
 }
 

@@ -1,12 +1,12 @@
-// oneDNN's f32 product. It looks at the OpenMP state: inside a parallel region it stays on its thread.
+// oneDNN's f32 product, on the calling thread.
 
 #include <dnnl.h>
 
 #include <algorithm>
-#include <memory>
 
-#include "engine/check.hpp"
 #include "engine/cpu/gemm_libraries.hpp"
+#include "engine/parallel_for.hpp"
+#include "engine/tensor.hpp"
 
 namespace simsmoe::cpu {
 
@@ -20,27 +20,28 @@ constexpr std::int64_t kWorthCopying = 32;  // uses of each copied element
 
 class PaddedRows {
  public:
-  PaddedRows(bool used, std::int64_t columns)
-      : columns_(columns),
-        values_(used ? std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(kDepth * stride()))
-                     : nullptr) {}
+  explicit PaddedRows(std::int64_t columns)
+      : columns_(columns), memory_(Tensor::empty({kDepth, stride()}, DType::f32)) {}
   std::int64_t stride() const { return columns_ + kPadding; }
   const float* copy(const float* x, std::int64_t rows, std::int64_t distance) const {
-    for (std::int64_t i = 0; i < rows; ++i)
-      std::copy_n(x + i * distance, columns_, values_.get() + i * stride());
-    return values_.get();
+    float* to = memory_.data<float>();
+    for (std::int64_t i = 0; i < rows; ++i) std::copy_n(x + i * distance, columns_, to + i * stride());
+    return to;
   }
 
  private:
   std::int64_t columns_;
-  std::unique_ptr<float[]> values_;
+  Tensor memory_;
 };
 
 void sgemm(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
            std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {
   const auto letter = [](Transpose t) { return t == Transpose::transposed ? 'T' : 'N'; };
+  const int threads = num_threads();
+  set_num_threads(1);  // of this thread: oneDNN would divide the work again where gemm.cpp did not
   const dnnl_status_t status =
       dnnl_sgemm(letter(ta), letter(tb), m, n, k, 1.0f, a, lda, b, ldb, accumulate ? 1.0f : 0.0f, c, ldc);
+  set_num_threads(threads);
   SMX_CHECK(status == dnnl_success, "[gemm] oneDNN failed with status {} at m={} n={} k={}",
             static_cast<int>(status), m, n, k);
 }
@@ -54,7 +55,7 @@ void onednn_gemm(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std
   const bool copy_b = tb == Transpose::none && ldb % kBadStride == 0 && m >= kWorthCopying;
   if (!copy_a && !copy_b) return sgemm(ta, tb, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
 
-  const PaddedRows a_rows(copy_a, m), b_rows(copy_b, n);
+  const PaddedRows a_rows(copy_a ? m : 0), b_rows(copy_b ? n : 0);
   for (std::int64_t begin = 0; begin < k; begin += kDepth) {
     const std::int64_t depth = std::min(kDepth, k - begin);
     const float* ak = a + begin * (ta == Transpose::transposed ? lda : 1);
