@@ -58,9 +58,9 @@ __global__ void log_softmax_forward_rows(const T* x, T* y, std::int64_t rows, st
   using A = acc_t<T>;
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* xr = x + row * n;
-    const A m = row_max<A>(xr, n), lse = m + math::log(sum_exp(xr, m, n));
+    const A m = row_max<A>(xr, n), log_sum = math::log(sum_exp(xr, m, n));
     for (std::int64_t j = threadIdx.x; j < n; j += blockDim.x)
-      y[row * n + j] = static_cast<T>(static_cast<A>(xr[j]) - lse);
+      y[row * n + j] = static_cast<T>(static_cast<A>(xr[j]) - m - log_sum);
   }
 }
 
@@ -90,13 +90,14 @@ __global__ void logsumexp_forward_rows(const T* x, T* lse, std::int64_t rows, st
 }
 
 template <class T>
-__global__ void logsumexp_backward_rows(const T* x, const T* lse, const T* dlse, T* dx, bool accumulate,
-                                        std::int64_t rows, std::int64_t n) {
+__global__ void logsumexp_backward_rows(const T* x, const T* dlse, T* dx, bool accumulate, std::int64_t rows,
+                                        std::int64_t n) {
   using A = acc_t<T>;
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
-    const A shift = static_cast<A>(lse[row]), slope = static_cast<A>(dlse[row]);
+    const T* xr = x + row * n;
+    const A m = row_max<A>(xr, n), slope = static_cast<A>(dlse[row]) / sum_exp(xr, m, n);
     for (std::int64_t j = threadIdx.x; j < n; j += blockDim.x)
-      write_grad(dx[row * n + j], math::exp(static_cast<A>(x[row * n + j]) - shift) * slope, accumulate);
+      write_grad(dx[row * n + j], math::exp(static_cast<A>(xr[j]) - m) * slope, accumulate);
   }
 }
 
@@ -140,11 +141,11 @@ void logsumexp_forward(const Tensor& x, const Tensor& lse) {
   });
 }
 
-void logsumexp_backward(const Tensor& x, const Tensor& lse, const Tensor& dlse, GradTarget dx) {
+void logsumexp_backward(const Tensor& x, const Tensor& dlse, GradTarget dx) {
   const std::int64_t n = x.size(-1), rows = x.numel() / n;
   for_float_dtype(x.dtype(), [&]<class T>() {
-    launch("logsumexp", logsumexp_backward_rows<T>, blocks_for(rows, 1), x.data<T>(), lse.data<T>(),
-           dlse.data<T>(), dx.buffer.data<T>(), dx.accumulate, rows, n);
+    launch("logsumexp", logsumexp_backward_rows<T>, blocks_for(rows, 1), x.data<T>(), dlse.data<T>(),
+           dx.buffer.data<T>(), dx.accumulate, rows, n);
   });
 }
 
