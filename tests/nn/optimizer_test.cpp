@@ -1,0 +1,173 @@
+// Optimizers against the formulas written out, their state, clipping.
+
+#include "nn/optimizer.hpp"
+
+#include "nn/init.hpp"
+#include "tests/nn/helpers.hpp"
+
+namespace simsmoe::nn {
+
+using testing::max_difference;
+using testing::normal;
+using testing::same_bits;
+
+namespace {
+
+constexpr std::int64_t kSize = 7;
+
+// Two parameters, of which only the first decays, and a frozen one.
+struct Fixture {
+  explicit Fixture(const OptimizerOptions& options) : optimizer(make_optimizer(store, options)) {}
+
+  void set_gradients(int step) {
+    weight.set_grad(normal({kSize}, fmt::format("dweight {}", step)));
+    bias.set_grad(normal({kSize}, fmt::format("dbias {}", step)));
+  }
+
+  ParameterStore store{5, DType::f64};
+  Variable weight = Scope(store).parameter("weight", {kSize}, init::normal(1.0));
+  Variable bias = Scope(store).parameter("bias", {kSize}, init::normal(1.0), {.decay = false});
+  Variable frozen = Scope(store).parameter("frozen", {kSize}, init::normal(1.0), {.trainable = false});
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+// One scalar parameter as the papers write it.
+struct Reference {
+  double p, m = 0.0, v = 0.0;
+
+  void adam(double g, double lr, double decay, bool decoupled, int t) {
+    if (!decoupled) g += decay * p;
+    m = 0.9 * m + 0.1 * g;
+    v = 0.95 * v + 0.05 * g * g;
+    const double mean = m / (1.0 - std::pow(0.9, t)), square = v / (1.0 - std::pow(0.95, t));
+    if (decoupled) p -= lr * decay * p;
+    p -= lr * mean / (std::sqrt(square) + 1e-8);
+  }
+  void sgd(double g, double lr, double decay, double momentum) {
+    m = momentum * m + g + decay * p;
+    p -= lr * m;
+  }
+};
+
+template <class Update>
+void compare(const OptimizerOptions& options, const Update& update) {
+  Fixture f(options);
+  const Tensor frozen = f.frozen.value().clone();
+  std::vector<Reference> weight, bias;
+  for (const double p : f.weight.value().to_vector<double>()) weight.push_back({p});
+  for (const double p : f.bias.value().to_vector<double>()) bias.push_back({p});
+  for (int step = 1; step <= 5; ++step) {
+    const double lr = 0.1 / step, scale = step == 3 ? 0.5 : 1.0;
+    f.set_gradients(step);
+    f.optimizer->step(f.store, lr, scale);
+    for (std::size_t i = 0; i < kSize; ++i) {
+      update(weight[i], scale * f.weight.grad().to_vector<double>()[i], lr, options.weight_decay, step);
+      update(bias[i], scale * f.bias.grad().to_vector<double>()[i], lr, 0.0, step);
+      CHECK(f.weight.value().to_vector<double>()[i] == doctest::Approx(weight[i].p).epsilon(1e-12));
+      CHECK(f.bias.value().to_vector<double>()[i] == doctest::Approx(bias[i].p).epsilon(1e-12));
+    }
+  }
+  CHECK(f.optimizer->steps() == 5);
+  CHECK(same_bits(frozen, f.frozen.value()));
+}
+
+}  // namespace
+
+TEST_CASE("adamw decays beside the gradient, adam through it") {
+  OptimizerOptions options{.name = "adamw", .beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.1};
+  compare(options,
+          [](Reference& r, double g, double lr, double decay, int t) { r.adam(g, lr, decay, true, t); });
+  options.name = "adam";
+  compare(options,
+          [](Reference& r, double g, double lr, double decay, int t) { r.adam(g, lr, decay, false, t); });
+}
+
+TEST_CASE("sgd with and without momentum") {
+  for (const double momentum : {0.0, 0.9}) {
+    const OptimizerOptions options{.name = "sgd", .weight_decay = 0.1, .momentum = momentum};
+    compare(options,
+            [&](Reference& r, double g, double lr, double decay, int) { r.sgd(g, lr, decay, momentum); });
+  }
+}
+
+TEST_CASE("a parameter without a gradient stays as it is") {
+  Fixture f({});
+  f.set_gradients(1);
+  f.bias.clear_grad();
+  const Tensor bias = f.bias.value().clone(), weight = f.weight.value().clone();
+  f.optimizer->step(f.store, 0.1);
+  CHECK(same_bits(bias, f.bias.value()));
+  CHECK_FALSE(same_bits(weight, f.weight.value()));
+}
+
+TEST_CASE("state has names, and loading it continues bit for bit") {
+  Fixture a({}), b({});
+  for (int step = 1; step <= 3; ++step) {
+    a.set_gradients(step);
+    a.optimizer->step(a.store, 0.1);
+  }
+  TensorFile file;
+  for (const NamedTensor& state : a.optimizer->state())
+    file.tensors.push_back({state.name, state.tensor.clone()});
+  std::vector<std::string> names;
+  for (const NamedTensor& state : file.tensors) names.push_back(state.name);
+  CHECK(names == std::vector<std::string>{"optim.step", "optim.m.weight", "optim.v.weight", "optim.m.bias",
+                                          "optim.v.bias"});
+  b.weight.set_value(a.weight.value().clone());
+  b.bias.set_value(a.bias.value().clone());
+  b.optimizer->load(file);
+  CHECK(b.optimizer->steps() == 3);
+  for (Fixture* f : {&a, &b}) {
+    f->set_gradients(4);
+    f->optimizer->step(f->store, 0.1);
+  }
+  CHECK(same_bits(a.weight.value(), b.weight.value()));
+  CHECK(same_bits(a.bias.value(), b.bias.value()));
+}
+
+TEST_CASE("state of another optimizer or model is refused") {
+  Fixture adam({}), sgd({.name = "sgd"});
+  CHECK_THROWS_WITH_AS(adam.optimizer->load({sgd.optimizer->state(), {}}),
+                       "checkpoint is of another optimizer: it lacks tensor optim.m.weight", UserError);
+  CHECK_THROWS_WITH_AS(sgd.optimizer->load({adam.optimizer->state(), {}}),
+                       doctest::Contains("another optimizer"), UserError);
+  TensorFile file{adam.optimizer->state(), {}};
+  file.tensors.push_back({"optim.m.more", Tensor::zeros({1}, DType::f64)});
+  CHECK_THROWS_WITH_AS(adam.optimizer->load(file), doctest::Contains("no place for tensor optim.m.more"),
+                       UserError);
+  file.tensors.pop_back();
+  file.tensors[1].tensor = Tensor::zeros({kSize + 1}, DType::f64);
+  CHECK_THROWS_WITH_AS(adam.optimizer->load(file),
+                       "checkpoint is of another model: tensor optim.m.weight is [8] there and [7] here",
+                       UserError);
+}
+
+TEST_CASE("optimizer options out of range are refused by name") {
+  const ParameterStore store(1);
+  const auto refused = [&](const OptimizerOptions& options, const char* message) {
+    CHECK_THROWS_WITH_AS(make_optimizer(store, options), doctest::Contains(message), UserError);
+  };
+  refused({.name = "adamx"}, "unknown optimizer 'adamx'");
+  refused({.beta1 = 1.0}, "beta1 must be in [0, 1)");
+  refused({.beta2 = -0.1}, "beta2 must be in [0, 1)");
+  refused({.eps = 0.0}, "eps must be positive");
+  refused({.weight_decay = -1.0}, "weight_decay must be at least 0");
+  refused({.name = "sgd", .momentum = 1.0}, "momentum must be in [0, 1)");
+}
+
+TEST_CASE("clipping by the global norm") {
+  Fixture f({});
+  f.weight.set_grad(Tensor::full({kSize}, 3.0, DType::f64));
+  f.bias.set_grad(Tensor::full({kSize}, 4.0, DType::f64));
+  const double norm = global_gradient_norm(f.store);
+  CHECK(norm == doctest::Approx(5.0 * std::sqrt(7.0)).epsilon(1e-14));
+  CHECK(clip_scale(norm, 0.0) == 1.0);
+  CHECK(clip_scale(norm, norm) == 1.0);
+  CHECK(clip_scale(norm, 1.0) == doctest::Approx(1.0 / norm).epsilon(1e-14));
+  CHECK(clip_scale(std::nan(""), 1.0) == 1.0);
+  CHECK_THROWS_AS(clip_scale(1.0, -1.0), Error);
+  f.store.clear_grads();
+  CHECK(global_gradient_norm(f.store) == 0.0);
+}
+
+}  // namespace simsmoe::nn
