@@ -22,16 +22,17 @@ Variable cross_entropy(const Variable& logits, const Tensor& targets, std::int64
                 logits.device() == targets.device(),
             "[cross_entropy] expected logits [N, V] and targets [N] on one device, got {} and {}",
             describe(logits.value()), describe(targets));
-  const Tensor lse = Tensor::empty({logits.size(0)}, loss_dtype(logits), logits.device());
+  const Tensor max = Tensor::empty({logits.size(0)}, loss_dtype(logits), logits.device());
+  const Tensor sum = Tensor::empty_like(max);
   Tensor loss = Tensor::empty({}, loss_dtype(logits), logits.device());
-  SMX_DISPATCH(cross_entropy_forward, loss.device(), logits.value(), targets, ignore_index, lse, loss);
+  SMX_DISPATCH(cross_entropy_forward, loss.device(), logits.value(), targets, ignore_index, max, sum, loss);
   //  loss = 1/count sum_r (lse_r - x_(r, target_r)),   lse_r = log sum_j exp(x_(r, j))
-  //  dlse_r / dx_(r, j) = exp(x_(r, j) - lse_r)        the softmax
-  //  dx_(r, j) = dloss / count (exp(x_(r, j) - lse_r) - 1[j = target_r]), and 0 in rows that do not count
+  //  dlse_r / dx_(r, j) = exp(x_(r, j) - lse_r) = exp(x_(r, j) - max_r) / sum_r        the softmax
+  //  dx_(r, j) = dloss / count (softmax_(r, j) - 1[j = target_r]), and 0 in rows that do not count
   return record("cross_entropy", {logits}, loss,
-                [logits = logits.value(), targets, ignore_index, lse](BackwardContext& ctx) {
-                  SMX_DISPATCH(cross_entropy_backward, logits.device(), logits, targets, ignore_index, lse,
-                               ctx.grad_output(), ctx.target(0));
+                [logits = logits.value(), targets, ignore_index, max, sum](BackwardContext& ctx) {
+                  SMX_DISPATCH(cross_entropy_backward, logits.device(), logits, targets, ignore_index, max,
+                               sum, ctx.grad_output(), ctx.target(0));
                 });
 }
 

@@ -20,12 +20,13 @@ Variable mse(const Variable& a, const Variable& b);
 
 }  // namespace simsmoe::ops
 
-// logits, dlogits: [N, V]; targets: [N]; lse: [N] and loss, dloss: [] in acc_t.
+// logits, dlogits: [N, V]; targets: [N]; max, sum: [N] and loss, dloss: [] in acc_t. Of a row that counts,
+// max is the largest logit and sum that of exp(logits - max); the rest of both is garbage.
 SMX_CPU_KERNEL(cross_entropy_forward, (const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
-                                       const Tensor& lse, const Tensor& loss))
+                                       const Tensor& max, const Tensor& sum, const Tensor& loss))
 SMX_CPU_KERNEL(cross_entropy_backward,
-               (const Tensor& logits, const Tensor& targets, std::int64_t ignore_index, const Tensor& lse,
-                const Tensor& dloss, GradTarget dlogits))
+               (const Tensor& logits, const Tensor& targets, std::int64_t ignore_index, const Tensor& max,
+                const Tensor& sum, const Tensor& dloss, GradTarget dlogits))
 // a, b, da: [...]; loss, dloss: [] in acc_t. The gradient to b is the one to a with a and b exchanged.
 SMX_CPU_KERNEL(mse_forward, (const Tensor& a, const Tensor& b, const Tensor& loss))
 SMX_CPU_KERNEL(mse_backward, (const Tensor& a, const Tensor& b, const Tensor& dloss, GradTarget da))

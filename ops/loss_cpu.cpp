@@ -25,13 +25,13 @@ A sum_exp(const T* x, A shift, std::int64_t n) {
   return sum;
 }
 
-// dx = softmax(x) * slope, or += it.
+// dx = exp(x - shift) * slope, or += it.
 template <class T, class A = acc_t<T>>
-void softmax_times(const T* x, A lse, A slope, T* dx, std::int64_t n, bool accumulate) {
+void exp_times(const T* x, A shift, A slope, T* dx, std::int64_t n, bool accumulate) {
   decide(accumulate, [=](auto add) {
 #pragma omp simd
     for (std::int64_t j = 0; j < n; ++j)
-      write_grad(dx[j], math::exp(static_cast<A>(x[j]) - lse) * slope, add);
+      write_grad(dx[j], math::exp(static_cast<A>(x[j]) - shift) * slope, add);
   });
 }
 
@@ -70,27 +70,26 @@ void scaled_difference(const T* a, const T* b, acc_t<T> slope, T* da, std::int64
 }  // namespace
 
 void cross_entropy_forward(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
-                           const Tensor& lse, const Tensor& loss) {
+                           const Tensor& max, const Tensor& sum, const Tensor& loss) {
   const std::int64_t rows = logits.size(0), n = logits.size(1);
   for_float_dtype(logits.dtype(), [&]<class T>() {
     for_index_dtype(targets.dtype(), [&]<class I>() {
       using A = acc_t<T>;
       const T* x = logits.data<T>();
       const I* target = targets.data<I>();
-      A* lses = lse.data<A>();
+      A *maxima = max.data<A>(), *sums = sum.data<A>();
       const std::int64_t count = count_targets(target, rows, n, ignore_index);
       SMX_CHECK(count > 0, "[cross_entropy] expected a row that counts, got {} rows, all of them ignored",
                 rows);
       std::vector<double> losses(static_cast<std::size_t>(rows), 0.0);
       parallel_rows(rows, n, [&](std::int64_t r) {
-        lses[r] = A{0};
         if (target[r] == ignore_index) return;
         const T* row = x + r * n;
-        const A m = row_max(row, n), log_sum = math::log(sum_exp(row, m, n));
-        lses[r] = m + log_sum;
-        // Not lse - x: with large logits the sum m + log_sum has lost digits that the difference m - x keeps.
+        maxima[r] = row_max(row, n);
+        sums[r] = sum_exp(row, maxima[r], n);
+        // Not max + log(sum) first: with large logits it would lose digits that the difference max - x keeps.
         losses[static_cast<std::size_t>(r)] =
-            static_cast<double>(log_sum + (m - static_cast<A>(row[target[r]])));
+            static_cast<double>(math::log(sums[r]) + (maxima[r] - static_cast<A>(row[target[r]])));
       });
       double total = 0.0;
       for (const double l : losses) total += l;
@@ -100,14 +99,14 @@ void cross_entropy_forward(const Tensor& logits, const Tensor& targets, std::int
 }
 
 void cross_entropy_backward(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
-                            const Tensor& lse, const Tensor& dloss, GradTarget dlogits) {
+                            const Tensor& max, const Tensor& sum, const Tensor& dloss, GradTarget dlogits) {
   const std::int64_t rows = logits.size(0), n = logits.size(1);
   for_float_dtype(logits.dtype(), [&]<class T>() {
     for_index_dtype(targets.dtype(), [&]<class I>() {
       using A = acc_t<T>;
       const T* x = logits.data<T>();
       const I* target = targets.data<I>();
-      const A* lses = lse.data<A>();
+      const A *maxima = max.data<A>(), *sums = sum.data<A>();
       T* dx = dlogits.buffer.data<T>();
       const std::int64_t count = count_targets(target, rows, n, ignore_index);
       const A slope = *dloss.data<A>() / static_cast<A>(count);
@@ -117,10 +116,10 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, std::in
           if (!dlogits.accumulate) std::fill_n(row, n, T{});
           return;
         }
-        const acc_t<T> before = dlogits.accumulate ? static_cast<A>(row[target[r]]) : A{0};
-        softmax_times(x + r * n, lses[r], slope, row, n, dlogits.accumulate);
-        // The target's own entry again, in one rounding: exp(...) - 1 is small there once the model is sure.
-        const A p = math::exp(static_cast<A>(x[r * n + target[r]]) - lses[r]);
+        const A before = dlogits.accumulate ? static_cast<A>(row[target[r]]) : A{0};
+        exp_times(x + r * n, maxima[r], slope / sums[r], row, n, dlogits.accumulate);
+        // The target's own entry again, in one rounding: the softmax less 1 is small once the model is sure.
+        const A p = math::exp(static_cast<A>(x[r * n + target[r]]) - maxima[r]) / sums[r];
         row[target[r]] = static_cast<T>(before + (p - 1) * slope);
       });
     });
