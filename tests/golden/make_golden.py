@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Writes the golden files: tiny decoders in PyTorch, f64, from the equations and not from our code.
 
-Each file holds the initial parameters under our names ("initial/..."), tokens, targets, the logits, every loss term,
-the gradient of the total ("gradient/..."), the total of each of ten Adam steps and the parameters after them
-("final/..."). golden_test.cpp builds the same models and compares. Usage: make_golden.py [FOLDER]
+Each file holds the initial parameters under our names ("initial/..."), tokens, targets, the logits, every
+loss term, the gradient of the total ("gradient/..."), the total of each of ten Adam steps and the parameters
+after them ("final/..."). golden_test.cpp builds the same models and compares.
+
+Usage: make_golden.py [FOLDER]
 """
 
 import json
@@ -24,11 +26,12 @@ SMALLEST_GAP = 1e-3  # between the last chosen and the first refused logit: f32 
 
 # What distinguishes the three models; everything else is the same.
 MODELS = {
-    "dense": dict(pattern="sf", place="pre", norm="layer_norm", positions="learned", tied=False, gated=False),
-    "moe": dict(pattern="sg", place="pre", norm="layer_norm", positions="learned", tied=False, gated=False,
+    "dense": dict(pattern="sf", place="pre", norm="layer_norm", positions="learned", tied=False,
+                  gated=False),
+    "moe": dict(pattern="sg", place="pre", norm="layer_norm", positions="learned", tied=False,
                 order="topk_softmax"),
-    "variant": dict(pattern="sfg", place="post", norm="rms_norm", positions="rotary", tied=True, gated=True,
-                    order="softmax_topk"),
+    "variant": dict(pattern="sfg", place="post", norm="rms_norm", positions="rotary", tied=True,
+                    gated=True, order="softmax_topk"),
 }
 SUBLAYERS = {"s": "attention", "f": "dense", "g": "feed_forward"}  # letters of a pattern, as the decoder names them
 
@@ -42,7 +45,7 @@ class Decoder:
         self.gap = math.inf
         self._create()
 
-    # ---- parameters -------------------------------------------------------------------------------------------
+    # ---- parameters ----
     def _new(self, name, *shape, std=None, mean=0.0):
         std = 1.0 / math.sqrt(shape[-1]) if std is None else std
         value = mean + std * torch.randn(*shape, generator=self.generator, dtype=torch.float64)
@@ -87,7 +90,7 @@ class Decoder:
     def __getitem__(self, name):
         return self.p["decoder." + name]
 
-    # ---- the equations ----------------------------------------------------------------------------------------
+    # ---- the equations ----
     def norm(self, x, name):
         if self.o["norm"] == "layer_norm":
             mean = x.mean(-1, keepdim=True)
