@@ -33,7 +33,7 @@ MODELS = {
     "variant": dict(pattern="sfg", place="post", norm="rms_norm", positions="rotary", tied=True,
                     gated=True, order="softmax_topk"),
 }
-SUBLAYERS = {"s": "attention", "f": "dense", "g": "feed_forward"}  # letters of a pattern, as the decoder names them
+SUBLAYERS = {"s": "attention", "f": "dense", "g": "feed_forward"}  # the decoder's names
 
 
 class Decoder:
