@@ -9,6 +9,7 @@
 #include "ops/reduce.hpp"
 #include "tests/moe/fixture.hpp"
 #include "tests/support/gradcheck.hpp"
+#include "tests/support/op_checks.hpp"
 
 namespace simsmoe::moe {
 
@@ -37,6 +38,7 @@ class ObservedLayer : public nn::FeedForward {
 }  // namespace
 
 TEST_CASE("numeric gradient of the layer through every parameter and its input") {
+  const testing::ThreadCount one_thread(1);  // thousands of passes over a few numbers
   for (const std::string& router : router_names())
     for (const char* order : {"topk_softmax", "softmax_topk"})
       for (const std::int64_t k : {1, 2, 4})
@@ -74,6 +76,7 @@ TEST_CASE("numeric gradient of the layer through every parameter and its input")
 }
 
 TEST_CASE("numeric gradient of a tiny MoE decoder through every parameter") {
+  const testing::ThreadCount one_thread(1);
   for (const std::int64_t k : {1, 2}) {
     CAPTURE(k);
     MoeOptions options = small_options();

@@ -86,7 +86,8 @@ bool finite_gradients(const SmallLayer& small) {
 
 void backward_of(SmallLayer& small, const Tensor& x, nn::ForwardContext& ctx) {
   Tape tape;
-  Variable loss = ops::sum(ops::square(small.layer.forward(Variable(x), ctx)));
+  // What the experts computed in bf16 goes back to the residual stream of the decoder, in the dtype of x.
+  Variable loss = ops::sum(ops::square(ops::cast(small.layer.forward(Variable(x), ctx), x.dtype())));
   if (!ctx.losses.terms().empty()) {
     const Variable auxiliary = ctx.losses.total();
     loss = ops::add(loss, auxiliary);
