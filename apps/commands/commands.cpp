@@ -12,6 +12,7 @@ const std::vector<Command>& commands() {
       {"gradcheck", "check every op's gradient on this machine", gradcheck_command},
       {"data", "list or prepare the texts that are known by name", data_command},
       {"info", "describe this program, or a checkpoint", info_command},
+      {"bench", "measure training speed against the machine's peak", bench_command},
   };
   return table;
 }

@@ -1,0 +1,123 @@
+// One list of keys, four visitors: they must agree, and refuse with a sentence that helps.
+
+#include <doctest/doctest.h>
+
+#include "apps/config_io.hpp"
+#include "engine/check.hpp"
+
+using namespace simsmoe;
+using namespace simsmoe::app;
+
+namespace {
+
+Config read(const std::string& toml) {
+  Config config;
+  read_config(config, toml, "x.toml");
+  return config;
+}
+
+Config overridden(std::vector<Override> overrides) {
+  Config config;
+  apply_overrides(config, overrides);
+  return config;
+}
+
+void check_refused(const std::string& toml, const std::string& message) {
+  CAPTURE(toml);
+  CHECK_THROWS_WITH_AS(read(toml), doctest::Contains(message.c_str()), UserError);
+}
+
+}  // namespace
+
+TEST_CASE("every key reads from TOML and from the command line, is dumped and is explained") {
+  Config defaults;
+  const std::string help = config_help(), dump = dump_config(defaults);
+  const FieldList fields = defaults.fields();
+  for (const Field& field : fields.all()) {
+    CAPTURE(field.name);
+    CHECK(help.find(fmt::format("--{}=", field.name)) != std::string::npos);
+    CHECK(dump.find(fmt::format("\n{} = ", field.key())) != std::string::npos);
+    CHECK(!field.help.empty());
+  }
+  for (const char* key : {"data.name", "data.path", "model.dim", "model.layers", "model.heads", "moe.experts",
+                          "moe.k", "moe.hidden", "moe.router", "train.steps", "train.batch", "train.seq",
+                          "train.lr", "train.seed", "train.eval_every", "train.save_every"})
+    CHECK_MESSAGE(help.find(fmt::format("--{}=", key)) != std::string::npos, key);
+}
+
+TEST_CASE("a dump reads back to the same configuration, exactly") {
+  Config config;
+  config.train.lr = 0.1 + 0.2;
+  config.train.eps = 1.0 / 3e9;
+  config.data.path = "a \"quoted\" \\ path\twith # = [signs]\n\x01 and \xc3\xa9";
+  config.model.tie_embeddings = true;
+  config.train.seed = 8999999999999999;
+  const Config copy = read(dump_config(config));
+  CHECK(copy.train.lr == config.train.lr);
+  CHECK(copy.train.eps == config.train.eps);
+  CHECK(copy.data.path == config.data.path);
+  CHECK(copy.model.tie_embeddings);
+  CHECK(copy.train.seed == config.train.seed);
+  CHECK(dump_config(copy) == dump_config(config));
+}
+
+TEST_CASE("unknown keys name their place and the nearest known one") {
+  check_refused("[train]\n\nstpes = 5\n", "x.toml:3: unknown key 'train.stpes', did you mean 'train.steps'?");
+  check_refused("[model]\nseq = 5\n", "x.toml:2: unknown key 'model.seq', did you mean 'train.seq'?");
+  check_refused("[trian]\nlr = 1.0\n", "unknown key 'trian.lr', did you mean 'train.lr'?");
+  check_refused("lr = 1.0\n", "x.toml:1: unknown key 'lr', did you mean 'train.lr'?");
+  check_refused("[nothing]\n", "unknown key 'nothing'");
+  check_refused("[train]\nsomething_else_entirely = 1\n", "train --help lists all keys");
+  check_refused("[train\n", "x.toml:1:");
+  check_refused("[train]\nlr = 1.0\nlr = 2.0\n", "x.toml:3:");
+  CHECK_THROWS_WITH_AS(overridden({{"moe.expert", "4"}}),
+                       "--moe.expert: unknown key, did you mean 'moe.experts'?", UserError);
+}
+
+TEST_CASE("values of the wrong type or out of range name the key and what is allowed") {
+  check_refused("[train]\nsteps = 1.5\n", "x.toml:2: train.steps: expected a whole number in");
+  check_refused("[train]\nsteps = \"5\"\n", "train.steps: expected a whole number in");
+  check_refused("[train]\nsteps = 0\n", "got 0");
+  check_refused("[train]\nlr = 0\n", "train.lr: expected a number > 0, got 0");
+  check_refused("[train]\nlr = nan\n", "train.lr: expected a number > 0, got nan");
+  check_refused("[train]\nlr = inf\n", "train.lr: expected a number > 0, got inf");
+  check_refused("[model]\ndropout = 1.0\n", "model.dropout: expected a number in [0, 1), got 1");
+  check_refused("[model]\ngated = 1\n", "model.gated: expected true or false, got 1");
+  check_refused("[model]\nnorm = \"rms\"\n", "model.norm: expected one of layer_norm, rms_norm, got \"rms\"");
+  check_refused("[model.dim]\nx = 1\n", "model.dim: expected a whole number in [1, 65536], got a table");
+  for (const auto& [key, value] : std::vector<Override>{{"train.steps", "1e3"},
+                                                        {"train.steps", ""},
+                                                        {"train.steps", "99999999999999999999"},
+                                                        {"train.lr", "fast"},
+                                                        {"train.lr", "-1"},
+                                                        {"model.gated", "yes"},
+                                                        {"moe.router", "smeo"}})
+    CHECK_THROWS_WITH_AS(overridden({{key, value}}),
+                         doctest::Contains(fmt::format("--{}: expected", key).c_str()), UserError);
+}
+
+TEST_CASE("overrides come as one argument or two, and the later one counts") {
+  std::vector<std::string> arguments{"a.toml",     "--train.lr=0.5", "--out",
+                                     "x.y",        "--data.path",    "--odd",
+                                     "--train.lr", "0.25",           "--data.name=a=b"};
+  const std::vector<Override> overrides = take_overrides(arguments);
+  CHECK(arguments == std::vector<std::string>{"a.toml", "--out", "x.y"});
+  const Config config = overridden(overrides);
+  CHECK(config.train.lr == 0.25);
+  CHECK(config.data.path == "--odd");
+  CHECK(config.data.name == "a=b");
+  arguments = {"--train.lr"};
+  CHECK_THROWS_WITH_AS(take_overrides(arguments), "--train.lr needs a value", UserError);
+}
+
+TEST_CASE("what a single range cannot say is checked as well") {
+  const auto check = [](std::vector<Override> overrides, const char* message) {
+    CHECK_THROWS_WITH_AS(overridden(std::move(overrides)).validate(), doctest::Contains(message), UserError);
+  };
+  Config().validate();
+  check({{"model.heads", "3"}}, "model.heads = 3 does not divide model.dim = 128");
+  check({{"moe.k", "9"}}, "moe.k = 9 is more than moe.experts = 8");
+  check({{"model.pattern", "sx"}}, "model.pattern = 'sx'");
+  check({{"model.positions", "rotary"}, {"model.dim", "4"}}, "even head size");
+  check({{"data.valid_fraction", "0.5"}, {"data.test_fraction", "0.5"}}, "leave nothing to train on");
+}

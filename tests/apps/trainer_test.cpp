@@ -1,0 +1,178 @@
+// Training steps: reproducible, resumable, stopped by the first number that is not finite.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "apps/config_io.hpp"
+#include "apps/trainer.hpp"
+#include "tests/apps/support.hpp"
+
+using namespace simsmoe;
+using namespace simsmoe::app;
+
+namespace {
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         std::memcmp(a.raw_data(), b.raw_data(), a.bytes()) == 0;
+}
+
+std::vector<double> losses(Trainer& trainer, int steps) {
+  std::vector<double> values;
+  for (int i = 0; i < steps; ++i) values.push_back(trainer.step(false).total);
+  return values;
+}
+
+// Everything that two trainings have: parameters and optimizer state, by way of their checkpoints.
+void check_same_state(const Trainer& a, const Trainer& b, const TemporaryFolder& folder) {
+  a.save(folder / "a", true);
+  b.save(folder / "b", true);
+  const TensorFile x = read_safetensors(folder / "a"), y = read_safetensors(folder / "b");
+  REQUIRE(x.tensors.size() == y.tensors.size());
+  CHECK(x.tensors.size() > 60);
+  for (const NamedTensor& entry : x.tensors)
+    CHECK_MESSAGE(same_bits(entry.tensor, y.at(entry.name)), entry.name);
+}
+
+}  // namespace
+
+TEST_CASE("40 steps are 20 steps, a checkpoint and 20 steps, bit for bit") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  config.train.accumulate = 2;
+  Trainer straight(config, kCpu), first(config, kCpu);
+  const std::vector<double> all = losses(straight, 40);
+  std::vector<double> parts = losses(first, 20);
+  CHECK(std::equal(parts.begin(), parts.end(), all.begin()));
+  first.save(folder / "checkpoint", true);
+  Trainer second(load_run_checkpoint(folder / "checkpoint"), kCpu);
+  CHECK(second.state().step == 20);
+  const std::vector<double> rest = losses(second, 20);
+  parts.insert(parts.end(), rest.begin(), rest.end());
+  CHECK(parts == all);
+  CHECK(second.finished());
+  check_same_state(straight, second, folder);
+  CHECK(straight.validate().nats_per_token == second.validate().nats_per_token);
+  CHECK(straight.sample() == second.sample());
+  CHECK(all.back() < 0.8 * all.front());
+}
+
+TEST_CASE("every parameter of the quickstart's model receives a finite gradient that is not zero") {
+  const TemporaryFolder folder;
+  Config config;
+  read_config_file(config, SIMSMOE_CONFIGS "/quickstart.toml");
+  config.data.path = folder.file("text", small_text());
+  const Dataset data(config.data);
+  const Model model(config, data.tokenizer->vocab_size(), kCpu);
+  const TrainingBatches batches(data.train, config.train.batch, config.train.seq, 1);
+  const Batch batch = batches.at(0);
+  Tape tape;
+  nn::ForwardContext ctx;
+  ctx.training = true;
+  tape.backward(
+      model.decoder->loss(batch.tokens, batch.targets, ctx));  // the task alone must reach the router
+  for (const nn::Parameter& parameter : model.store.parameters()) {
+    CAPTURE(parameter.variable.name());
+    REQUIRE(parameter.variable.grad().defined());
+    CHECK(all_finite(parameter.variable.grad()));
+    double largest = 0.0;
+    for (const double g : parameter.variable.grad().to_vector<double>())
+      largest = std::max(largest, std::abs(g));
+    CHECK(largest > 0.0);
+  }
+}
+
+TEST_CASE("accumulated micro-batches are one bigger batch, up to rounding") {
+  const TemporaryFolder folder;
+  Config big = tiny_config(folder.file("text", small_text()));
+  big.model.dropout = 0.0;       // masks are drawn per micro-batch
+  big.moe.balance_weight = 0.0;  // a product of means is not the mean of products
+  big.train.batch = 8;
+  Config small = big;
+  small.train.batch = 2;
+  small.train.accumulate = 4;
+  Trainer whole(big, kCpu), parts(small, kCpu);
+  for (int i = 0; i < 3; ++i) {
+    const StepReport a = whole.step(false), b = parts.step(false);
+    CHECK(a.tokens == b.tokens);
+    CHECK(a.total == doctest::Approx(b.total).epsilon(1e-5));
+    CHECK(a.gradient_norm == doctest::Approx(b.gradient_norm).epsilon(1e-4));
+  }
+}
+
+TEST_CASE("a report names every loss, and they add up") {
+  const TemporaryFolder folder;
+  Trainer trainer(tiny_config(folder.file("text", small_text())), kCpu);
+  const StepReport report = trainer.step(true);
+  REQUIRE(report.auxiliary.size() == 2);
+  CHECK(report.auxiliary.at("balance") > 0.0);
+  CHECK(report.total ==
+        doctest::Approx(report.task + report.auxiliary.at("balance") + report.auxiliary.at("z")));
+  CHECK(report.task == doctest::Approx(std::log(256.0)).epsilon(0.2));
+  CHECK(report.lr == doctest::Approx(3e-3 / 4));
+  CHECK(report.gradient_norm > 0.0);
+  CHECK(!report.metrics.empty());
+}
+
+TEST_CASE("the first tensor that is not finite is named, before anything is changed") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  Trainer trainer(config, kCpu);
+  trainer.step(false);
+  const nn::Parameter* parameter = trainer.model().store.find("layers.1.attention.qkv.weight");
+  REQUIRE(parameter != nullptr);
+  const float before = parameter->variable.value().host<float>()[5];
+
+  parameter->variable.value().host<float>()[5] = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_WITH_AS(trainer.step(false),
+                       doctest::Contains("the loss is not finite at step 2; first tensor that is not finite: "
+                                         "parameter layers.1.attention.qkv.weight"),
+                       Error);
+  // Finite itself, but its products overflow.
+  parameter->variable.value().host<float>()[5] = 3e38f;
+  CHECK_THROWS_WITH_AS(trainer.step(false),
+                       doctest::Contains("which reads parameter layers.1.attention.qkv.weight"), Error);
+  CHECK(trainer.state().step == 1);
+  parameter->variable.value().host<float>()[5] = before;
+  Trainer untouched(config, kCpu);
+  untouched.step(false);
+  CHECK(trainer.step(false).total == untouched.step(false).total);
+}
+
+TEST_CASE("a checkpoint does not go on with another text") {
+  const TemporaryFolder folder;
+  const Config config = tiny_config(folder.file("text", small_text()));
+  Trainer(config, kCpu).save(folder / "checkpoint", true);
+  RunCheckpoint checkpoint = load_run_checkpoint(folder / "checkpoint");
+  checkpoint.config.data.path = folder.file("other", small_text() + "more");
+  CHECK_THROWS_WITH_AS(Trainer(std::move(checkpoint), kCpu), doctest::Contains("is not the text"), UserError);
+}
+
+TEST_CASE("dense models, characters, rotary positions and bf16 train as well") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  SUBCASE("dense") { config.model.pattern = "sf"; }
+  SUBCASE("characters") { config.data.vocab = "char"; }
+  SUBCASE("rotary, rms, post, tied") {
+    config.model.positions = "rotary";
+    config.model.norm = "rms_norm";
+    config.model.norm_place = "post";
+    config.model.tie_embeddings = true;
+  }
+  SUBCASE("bf16") { config.train.dtype = "bf16"; }
+  SUBCASE("sgd") {
+    config.train.optimizer = "sgd";
+    config.train.lr = 0.1;
+  }
+  SUBCASE("one expert per token, limited capacity") {
+    config.moe.k = 1;
+    config.moe.capacity_factor = 1.0;
+  }
+  Trainer trainer(config, kCpu);
+  const std::vector<double> values = losses(trainer, 40);
+  CHECK(values.back() < values.front());
+  CHECK(trainer.validate().bits_per_byte == trainer.validate().bits_per_byte);
+}
