@@ -4,9 +4,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS simsmoe_engine simsmoe_ops simsmoe_nn simsmoe_moe simsmoe_testing EXPORT simsmoe)
-if(TARGET simsmoe_app)
-  install(TARGETS simsmoe_app)
-endif()
+install(TARGETS simsmoe_app)
 foreach(folder engine ops nn moe tests/support)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/simsmoe/${folder}
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cuh")
