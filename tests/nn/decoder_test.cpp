@@ -14,7 +14,7 @@ using testing::tokens;
 namespace {
 
 struct Variant {
-  const char* name;
+  std::string name;
   std::function<void(DecoderOptions&)> apply;
 };
 
