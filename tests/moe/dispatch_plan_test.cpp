@@ -69,7 +69,7 @@ TEST_CASE("plan: sorted, stable and invertible at many sizes") {
         }
 }
 
-TEST_CASE("capacity: first come, first served in flat order; what overflows is dropped and counted") {
+TEST_CASE("capacity: first come, first served in flat order, what overflows is dropped and counted") {
   // C = ceil(0.75 * 2 * 4 / 2) = 3
   const Tensor experts = Tensor::from(std::vector<std::int32_t>{0, 1, 0, 1, 0, 1, 0, -1}, {4, 2});
   const DispatchPlan plan = make_plan(experts, 2, 0.75);
