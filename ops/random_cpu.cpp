@@ -4,27 +4,52 @@
 #include "ops/cpu_kernel.hpp"
 #include "ops/random.hpp"
 
+// Batches of Philox blocks, one block to a vector lane. Which bits belong to an element depends on its number
+// alone, so threads may share the batches out as they like.
+
 namespace simsmoe::cpu {
 
-// Threads take whole Philox blocks of four elements, so that no block is computed twice.
+namespace {
+
+constexpr std::int64_t kBlocks = 64;          // of one batch
+constexpr std::int64_t kBatch = 4 * kBlocks;  // elements
+
+void draw_batch(RandomKey key, std::uint64_t step, std::int64_t batch, std::uint32_t* bits) {
+  const auto first = static_cast<std::uint64_t>(batch * kBlocks);
+#pragma omp simd
+  for (std::uint64_t b = 0; b < kBlocks; ++b) {
+    const PhiloxBlock block = philox(key, step, first + b);
+    for (int lane = 0; lane < 4; ++lane) bits[4 * b + static_cast<std::uint64_t>(lane)] = block.lane[lane];
+  }
+}
+
+// y = x * scale where the draw is at least the threshold, else 0.
+template <class T>
+void drop(const T* x, const std::uint32_t* bits, std::uint32_t threshold, acc_t<T> scale, T* y,
+          std::int64_t n, bool accumulate) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) {
+    const acc_t<T> value = static_cast<acc_t<T>>(x[i]) * scale;
+    write_grad(y[i], (bits[i] >> 8) >= threshold ? value : acc_t<T>{0}, accumulate);
+  }
+}
+
+}  // namespace
+
 void dropout_apply(const Tensor& x, GradTarget y, double p, RandomKey key, std::uint64_t step) {
   const std::int64_t n = x.numel();
-  const auto threshold =
-      static_cast<std::uint32_t>(std::ceil(p * 0x1p24));  // uniform >= p, in 24-bit integers
+  // uniform >= p, compared as the 24-bit integers that uniform numbers are made of
+  const auto threshold = static_cast<std::uint32_t>(std::ceil(p * 0x1p24));
   for_float_dtype(x.dtype(), [&]<class T>() {
     const auto scale = static_cast<acc_t<T>>(1.0 / (1.0 - p));
     const T* in = x.data<T>();
     T* out = y.buffer.data<T>();
-    parallel_for((n + 3) / 4, kGrain / 4, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t block = begin; block < end; ++block) {
-        const PhiloxBlock bits = philox(key, step, static_cast<std::uint64_t>(block));
-        const std::int64_t lanes = std::min<std::int64_t>(4, n - 4 * block);
-        for (std::int64_t lane = 0; lane < lanes; ++lane) {
-          const std::int64_t i = 4 * block + lane;
-          const acc_t<T> kept =
-              (bits.lane[lane] >> 8) >= threshold ? static_cast<acc_t<T>>(in[i]) * scale : acc_t<T>{0};
-          write_grad(out[i], kept, y.accumulate);
-        }
+    parallel_for((n + kBatch - 1) / kBatch, kGrain / kBatch, [&](std::int64_t begin, std::int64_t end) {
+      std::uint32_t bits[kBatch];
+      for (std::int64_t batch = begin; batch < end; ++batch) {
+        draw_batch(key, step, batch, bits);
+        const std::int64_t first = batch * kBatch;
+        drop(in + first, bits, threshold, scale, out + first, std::min(kBatch, n - first), y.accumulate);
       }
     });
   });
