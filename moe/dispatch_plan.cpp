@@ -24,8 +24,10 @@ DispatchPlan make_plan(const Tensor& experts, std::int64_t num_experts, double c
   plan.counts = ops::expert_histogram(experts, num_experts).to(kCpu);
   Tensor kept = experts;
   if (capacity_factor > 0.0) {
-    const double share = static_cast<double>(experts.numel()) / static_cast<double>(num_experts);
-    const auto capacity = static_cast<std::int64_t>(std::ceil(capacity_factor * share));
+    const auto copies = static_cast<double>(experts.numel());
+    const double share = copies / static_cast<double>(num_experts);
+    // No expert can get more than all copies, so a huge factor need not fit an integer.
+    const auto capacity = static_cast<std::int64_t>(std::ceil(std::min(capacity_factor * share, copies)));
     for (const std::int64_t count : plan.counts.host<std::int64_t>())
       plan.dropped += std::max<std::int64_t>(count - capacity, 0);
     if (plan.dropped > 0) kept = drop_overflow(experts, num_experts, capacity);

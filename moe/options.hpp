@@ -25,8 +25,8 @@ struct MoeOptions {
   double balance_weight = 0.01;    // alpha; 0 turns the loss off
   std::string balance = "switch";  // switch (uniform value 1) or reference (uniform value 1/k)
   double z_weight = 0.0;           // of the router z-loss; 0 turns it off
-  double capacity_factor =
-      0.0;  // 0: no token is dropped; else C = ceil(factor * k * N / E) copies per expert
+  // 0: no token is dropped; else an expert takes at most C = ceil(factor * k * N / E) copies.
+  double capacity_factor = 0.0;
 };
 
 // Throws UserError naming the key ("moe.k ...") when a value is out of range or a name is unknown. The name

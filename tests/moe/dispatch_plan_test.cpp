@@ -82,9 +82,11 @@ TEST_CASE("capacity: first come, first served in flat order, what overflows is d
   CHECK(tight.dropped == 5);
   check_partition(tight.partition, {0, 1, -1, -1, -1, -1, -1, -1}, 2);
 
-  const DispatchPlan loose = make_plan(experts, 2, 1.0);  // C = 4 holds all
-  CHECK(loose.dropped == 0);
-  check_partition(loose.partition, experts.to_vector<std::int32_t>(), 2);
+  for (const double factor : {1.0, 1e300}) {  // C = 4 holds all
+    const DispatchPlan loose = make_plan(experts, 2, factor);
+    CHECK(loose.dropped == 0);
+    check_partition(loose.partition, experts.to_vector<std::int32_t>(), 2);
+  }
 }
 
 TEST_CASE("capacity: never exceeded, and no token is dropped while there is room") {
