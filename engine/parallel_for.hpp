@@ -33,10 +33,13 @@ void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
 
 // f(i) for every i in [0, n), handed out one by one as threads become free: for items of unequal cost whose
 // results do not depend on each other (experts). Which thread runs an item is not fixed; what it computes is.
+// `work`, the multiply-adds of all items together, keeps small loops on the calling thread, where waking the
+// others would cost more than they save.
 template <class F>
-void parallel_for_dynamic(std::int64_t n, const F& f) {
+void parallel_for_dynamic(std::int64_t n, std::int64_t work, const F& f) {
+  constexpr std::int64_t kWorthThreads = 1 << 17;  // about 5 microseconds of one core
   if (n <= 0) return;
-  if (n == 1 || in_parallel() || num_threads() == 1) {
+  if (n == 1 || work < kWorthThreads || in_parallel() || num_threads() == 1) {
     for (std::int64_t i = 0; i < n; ++i) f(i);
     return;
   }

@@ -33,6 +33,8 @@ struct Heads {
   // The same for y: [B, T, H * C].
   std::int64_t plain_stride() const { return H * C; }
   std::int64_t plain(std::int64_t i) const { return i / H * T * H * C + i % H * C; }
+  // Multiply-adds of q k^T, over all heads.
+  std::int64_t work(std::int64_t keys) const { return count * T * keys * C; }
   std::int64_t T, H, C, count;
 };
 
@@ -143,7 +145,7 @@ void causal_attention_forward(const Tensor& qkv, double scale, const Tensor& y, 
   const Heads heads(qkv);
   for_float_dtype(qkv.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    parallel_for_dynamic(heads.count, [&](std::int64_t i) {
+    parallel_for_dynamic(heads.count, heads.work(heads.T), [&](std::int64_t i) {
       HeadInputs<A> head(heads.T, heads.T, heads.C);
       const T* x = qkv.data<T>();
       head.q.load(x + heads.packed(i, 0), heads.packed_stride(), static_cast<A>(scale));
@@ -217,7 +219,7 @@ void causal_attention_backward(const Tensor& qkv, double scale, const Tensor& y,
   for_float_dtype(qkv.dtype(), [&]<class T>() {
     using A = acc_t<T>;
     const A factor = static_cast<A>(scale);
-    parallel_for_dynamic(heads.count, [&](std::int64_t i) {
+    parallel_for_dynamic(heads.count, heads.work(heads.T), [&](std::int64_t i) {
       HeadGradients<A> head(heads.T, heads.C);
       const std::int64_t packed = heads.packed_stride(), plain = heads.plain_stride();
       const T* x = qkv.data<T>();
@@ -242,7 +244,7 @@ void cached_attention_forward(const Tensor& qkv, double scale, const Tensor& cac
   const std::int64_t B = qkv.size(0), keys = position + heads.T, D = heads.plain_stride();
   for_float_dtype(qkv.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    parallel_for_dynamic(heads.count, [&](std::int64_t i) {
+    parallel_for_dynamic(heads.count, heads.work(keys), [&](std::int64_t i) {
       const std::int64_t b = i / heads.H, h = i % heads.H;
       const auto cached = [&](std::int64_t part) {
         return cache.data<T>() + (part * B + b) * cache.size(2) * D + h * heads.C;

@@ -83,7 +83,8 @@ void matmul_product(const Tensor& a, bool ta, const Tensor& b, bool tb, GradTarg
     if (cm.count > 1 && bm.count == 1 && !ta)  // the batches are more rows of one product
       product(0, m * batches, k, target.accumulate);
     else if (cm.count > 1)
-      parallel_for_dynamic(batches, [&](std::int64_t i) { product(i, m, k, target.accumulate); });
+      parallel_for_dynamic(batches, batches * m * n * k,
+                           [&](std::int64_t i) { product(i, m, k, target.accumulate); });
     else if ((ta && !tb) || batches == 0)  // summing over batches lengthens the inner axis
       product(0, m, k * batches, target.accumulate);
     else
@@ -123,7 +124,7 @@ void grouped_matmul_forward(const Tensor& x, const Tensor& weight, const Tensor&
   const std::int64_t in = weight.size(2), out = weight.size(1);
   const std::vector<Piece> pieces = row_pieces(offsets);
   for_float_dtype(y.dtype(), [&]<class T>() {
-    parallel_for_dynamic(std::ssize(pieces), [&](std::int64_t i) {
+    parallel_for_dynamic(std::ssize(pieces), x.size(0) * in * out, [&](std::int64_t i) {
       const Piece& p = pieces[static_cast<std::size_t>(i)];
       affine(x.data<T>() + p.begin * in, weight.data<T>() + p.expert * out * in,
              bias.defined() ? bias.data<T>() + p.expert * out : nullptr, p.end - p.begin, in, out,
@@ -136,7 +137,7 @@ void grouped_matmul_backward_x(const Tensor& dy, const Tensor& weight, const Ten
   const std::int64_t in = weight.size(2), out = weight.size(1);
   const std::vector<Piece> pieces = row_pieces(offsets);
   for_float_dtype(dy.dtype(), [&]<class T>() {
-    parallel_for_dynamic(std::ssize(pieces), [&](std::int64_t i) {
+    parallel_for_dynamic(std::ssize(pieces), dy.size(0) * in * out, [&](std::int64_t i) {
       const Piece& p = pieces[static_cast<std::size_t>(i)];
       gemm(Transpose::none, Transpose::none, p.end - p.begin, in, out, dy.data<T>() + p.begin * out, out,
            weight.data<T>() + p.expert * out * in, in, dx.buffer.data<T>() + p.begin * in, in, dx.accumulate);
@@ -151,7 +152,7 @@ void grouped_matmul_backward_weight(const Tensor& dy, const Tensor& x, const Ten
   const std::vector<Piece> pieces = cut(offsets, [&](std::int64_t) { return out; });
   const std::int64_t* bounds = offsets.data<std::int64_t>();
   for_float_dtype(dy.dtype(), [&]<class T>() {
-    parallel_for_dynamic(std::ssize(pieces), [&](std::int64_t i) {
+    parallel_for_dynamic(std::ssize(pieces), x.size(0) * in * out, [&](std::int64_t i) {
       const Piece& p = pieces[static_cast<std::size_t>(i)];
       const std::int64_t first = bounds[p.expert], rows = bounds[p.expert + 1] - first;
       gemm(Transpose::transposed, Transpose::none, p.end - p.begin, in, rows,

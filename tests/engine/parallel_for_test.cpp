@@ -56,12 +56,16 @@ TEST_CASE("parallel_for: the pieces cover everything once, are large enough and 
   }
 }
 
+TEST_CASE("parallel_for_dynamic: little work stays on the calling thread") {
+  parallel_for_dynamic(8, 100, [](std::int64_t) { CHECK_FALSE(in_parallel()); });
+}
+
 TEST_CASE("parallel_for_dynamic: every item runs once") {
   for (const int threads : {1, 4}) {
     const Threads guard(threads);
     std::vector<std::atomic<int>> runs(100);
-    parallel_for_dynamic(100, [&](std::int64_t i) { ++runs[static_cast<std::size_t>(i)]; });
-    parallel_for_dynamic(0, [&](std::int64_t) { FAIL("nothing to do"); });
+    parallel_for_dynamic(100, INT64_MAX, [&](std::int64_t i) { ++runs[static_cast<std::size_t>(i)]; });
+    parallel_for_dynamic(0, INT64_MAX, [&](std::int64_t) { FAIL("nothing to do"); });
     for (const auto& r : runs) CHECK(r == 1);
   }
 }
@@ -73,10 +77,10 @@ TEST_CASE("parallel_for: loops inside a loop run in line") {
     if (!in_parallel()) ++outside;
     parallel_for(1000, 1,
                  [&](std::int64_t begin, std::int64_t end) { inner_pieces += begin == 0 && end == 1000; });
-    parallel_for_dynamic(3, [&](std::int64_t) {});
+    parallel_for_dynamic(3, INT64_MAX, [&](std::int64_t) {});
   };
   parallel_for(4, 1, [&](std::int64_t, std::int64_t) { body(); });
-  parallel_for_dynamic(4, [&](std::int64_t) { body(); });
+  parallel_for_dynamic(4, INT64_MAX, [&](std::int64_t) { body(); });
   CHECK(inner_pieces == 8);
   CHECK(outside == 0);
   CHECK_FALSE(in_parallel());
@@ -91,7 +95,7 @@ TEST_CASE("parallel_for: the exception of the lowest piece arrives") {
           });
         }) == "piece 100");
   CHECK(testing::message_of([&] {
-          parallel_for_dynamic(400, [&](std::int64_t i) {
+          parallel_for_dynamic(400, INT64_MAX, [&](std::int64_t i) {
             if (i >= 100) fail_at(i);
           });
         }) == "piece 100");
