@@ -30,6 +30,6 @@ Variable cast(const Variable& x, DType dtype);  // to another float dtype; backw
 // x, y, dy: one shape and dtype; `saved` is y where the function's kSlopeFromY says so, otherwise x.
 SMX_KERNEL(unary_forward, (const UnaryFunction& function, const Tensor& x, const Tensor& y))
 SMX_KERNEL(unary_backward,
-               (const UnaryFunction& function, const Tensor& saved, const Tensor& dy, GradTarget dx))
+           (const UnaryFunction& function, const Tensor& saved, const Tensor& dy, GradTarget dx))
 // Converts between float dtypes: y = x, or y += x.
 SMX_KERNEL(cast_into, (const Tensor& x, GradTarget y))
