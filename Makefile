@@ -21,9 +21,8 @@ sanitize: install build/dev/build.ninja  ## the same tests under the address and
 	@cmake --build --preset dev
 	@ctest --preset dev
 
-bench: install-dev  ## measure speed against this machine's peak, and PyTorch when it is there
-	@cmake --preset release -D SIMSMOE_BENCHMARKS=ON
-	@cmake --build --preset release --target bench
+bench: build    ## measure training speed against this machine's peak, and PyTorch when it is there
+	@build/release/simsmoe_app bench
 
 fuzz: install-dev build/fuzz/build.ninja  ## feed random input to the readers, a minute each
 	@cmake --build --preset fuzz
