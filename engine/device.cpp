@@ -19,7 +19,7 @@ class CpuRuntime final : public DeviceRuntime {
   void* allocate(std::size_t bytes) override { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }
   void deallocate(void* pointer) override { std::free(pointer); }
   void copy(void* dst, Device, const void* src, Device, std::size_t bytes) override {
-    std::memmove(dst, src, bytes);
+    if (bytes > 0) std::memmove(dst, src, bytes);  // the data() of an empty vector may be null
   }
   void fill_bytes(void* dst, int value, std::size_t bytes) override { std::memset(dst, value, bytes); }
   void synchronize() override {}
