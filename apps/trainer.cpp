@@ -105,6 +105,11 @@ Evaluation Trainer::validate() {
   return evaluate(*model_.decoder, validation_, data_.valid.bytes_per_token(), compute_dtype(config_.train));
 }
 
+Evaluation Trainer::validate_all() {
+  const EvaluationBatches all(data_.valid, config_.train.batch, config_.train.seq);
+  return evaluate(*model_.decoder, all, data_.valid.bytes_per_token(), compute_dtype(config_.train));
+}
+
 bool Trainer::improves(const Evaluation& evaluation) {
   if (!(evaluation.bits_per_byte < state_.best_bpc)) return false;
   state_.best_bpc = evaluation.bits_per_byte;

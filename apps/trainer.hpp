@@ -38,7 +38,8 @@ class Trainer {
   // that is not, before anything is changed.
   StepReport step(bool collect_metrics);
 
-  Evaluation validate();
+  Evaluation validate();      // on train.eval_batches batches of the validation text
+  Evaluation validate_all();  // on all of it, which is what a compressor sees
   // Remembers the result as the best one if it is, and says whether it is.
   bool improves(const Evaluation& evaluation);
   std::string sample();  // a text that depends on the parameters and train.seed alone

@@ -64,13 +64,14 @@ void announce(const Trainer& trainer, const std::string& folder) {
 }
 
 void print_summary(Trainer& trainer, const std::string& folder) {
-  constexpr std::size_t kAffordable = 8 << 20;  // bytes: xz needs about a second per megabyte
-  const Evaluation result = trainer.validate();
+  constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is sampled, and not compressed
   const std::string_view text = trainer.data().corpus.bytes(Split::valid);
+  const bool whole = text.size() <= kAffordable;
+  const Evaluation result = whole ? trainer.validate_all() : trainer.validate();
   std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens; best {:.4f})\n",
                                   result.bits_per_byte, result.tokens, trainer.data().valid.size() - 1,
                                   trainer.state().best_bpc);
-  if (text.size() <= kAffordable)
+  if (whole)
     lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
                          gzip_bits_per_byte(text), xz_bits_per_byte(text));
   lines += fmt::format("sample      {}\nrun folder  {}\n", trainer.sample(), folder);
