@@ -137,9 +137,14 @@ TEST_CASE("right ops pass") {
 }
 
 TEST_CASE("planted mistakes are found") {
+#ifdef NDEBUG
+  const char* const garbage = "overwrite";
+#else
+  const char* const garbage = "numeric";  // fresh memory is always NaN here: already the first check sees it
+#endif
   const std::pair<Bug, const char*> expected[] = {
       {Bug::slightly_wrong_gradient, "numeric"}, {Bug::ignores_accumulate, "accumulate"},
-      {Bug::forgets_to_overwrite, "overwrite"},  {Bug::leaves_a_gap, "overwrite"},
+      {Bug::forgets_to_overwrite, garbage},      {Bug::leaves_a_gap, garbage},
       {Bug::changes_its_input, "bounds"},        {Bug::writes_behind_its_input, "bounds"},
       {Bug::counts_its_calls, "repeatable"},     {Bug::differs_without_tape, "no_tape"},
       {Bug::depends_on_threads, "threads"},      {Bug::imprecise, "reference"},
