@@ -55,7 +55,8 @@ std::string generate(nn::Decoder& decoder, const Tokenizer& tokenizer, std::stri
   options.validate();
   const std::int64_t length = decoder.options().max_length;
   const auto keep = static_cast<std::size_t>(std::max<std::int64_t>(1, length / 2));
-  std::vector<std::int32_t> context = tokenizer.encode(prompt.empty() ? "\n" : prompt);
+  std::vector<std::int32_t> context = tokenizer.encode(prompt);
+  if (context.empty()) context.push_back(tokenizer.start());
   if (static_cast<std::int64_t>(context.size()) > length)
     context.erase(context.begin(), context.end() - static_cast<std::ptrdiff_t>(keep));
 

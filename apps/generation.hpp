@@ -24,8 +24,9 @@ struct SamplingOptions {
 // Draws one token id; `draw` numbers the draws of a text. logits: [V]
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, std::uint64_t draw);
 
-// Returns `count` tokens after the prompt, as text, and hands each piece to `emit` as soon as it is there. An
-// empty prompt stands for a line break. When the context is full, its older half is forgotten.
+// Returns `count` tokens after the prompt, as text, and hands each piece to `emit` as soon as it is there.
+// Behind an empty prompt the text begins as if after tokenizer.start(). When the context is full, its older
+// half is forgotten.
 std::string generate(nn::Decoder& decoder, const Tokenizer& tokenizer, std::string_view prompt,
                      std::int64_t count, const SamplingOptions& options, DType compute_dtype,
                      const std::function<void(std::string_view)>& emit = {});

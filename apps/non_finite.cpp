@@ -40,15 +40,20 @@ std::string in_gradients_of(const Node& node) {
 
 }  // namespace
 
-std::string first_non_finite(const nn::ParameterStore& store, const std::function<Variable()>& loss) {
+std::string first_non_finite(const nn::ParameterStore& store) {
   for (const nn::Parameter& parameter : store.parameters())
     if (!all_finite(parameter.variable.value()))
       return fmt::format("parameter {}", parameter.variable.name());
+  return {};
+}
 
+std::string first_non_finite(const nn::ParameterStore& store, const std::function<Variable()>& loss) {
+  std::string found = first_non_finite(store);
+  if (!found.empty()) return found;
   store.clear_grads();
   Tape tape;
   const Variable value = loss();
-  std::string found = in_forward(tape);
+  found = in_forward(tape);
   if (!found.empty()) return found;
   tape.set_observer([&found](const Node& node) {
     if (found.empty()) found = in_gradients_of(node);

@@ -11,6 +11,22 @@
 
 namespace simsmoe::app {
 
+namespace {
+
+// Tried before the first step: a prompt that the vocabulary cannot express would otherwise stop the run at
+// its first sample. The default one gives way to an empty one, since nobody asked for it.
+std::string usable_prompt(const std::string& prompt, const Tokenizer& tokenizer) {
+  try {
+    tokenizer.encode(prompt);
+  } catch (const UserError& error) {
+    if (prompt == TrainConfig().sample_prompt) return {};
+    throw UserError(fmt::format("train.sample_prompt: {}", error.what()));
+  }
+  return prompt;
+}
+
+}  // namespace
+
 Trainer::Trainer(const Config& config, Device device) : Trainer(config, device, nullptr, {}) {}
 
 Trainer::Trainer(RunCheckpoint checkpoint, Device device)
@@ -26,6 +42,7 @@ Trainer::Trainer(const Config& config, Device device, std::unique_ptr<Tokenizer>
                  std::vector<NamedTensor> tensors)
     : config_(config),
       data_(config.data, std::move(tokenizer)),
+      sample_prompt_(usable_prompt(config.train.sample_prompt, *data_.tokenizer)),
       batches_(data_.train, config.train.batch, config.train.seq,
                static_cast<std::uint64_t>(config.train.seed)),
       validation_(data_.valid, config.train.batch, config.train.seq, config.train.eval_batches),
@@ -43,13 +60,13 @@ StepReport Trainer::step(bool collect_metrics) {
     Tape tape;
     nn::ForwardContext ctx = context(i, collect_metrics);
     const Variable value = loss(i, ctx, report);
-    if (!std::isfinite(value.value().item())) stop_at_non_finite("the loss");
+    if (!std::isfinite(value.value().item())) stop_at_non_finite("the loss", state_.step + 1);
     tape.backward(value);
     report.metrics = std::move(ctx.metrics);
   }
   // The gradients in the leaves are sums over the micro-batches; the scale makes them means.
   report.gradient_norm = share * nn::global_gradient_norm(model_.store);
-  if (!std::isfinite(report.gradient_norm)) stop_at_non_finite("the gradient norm");
+  if (!std::isfinite(report.gradient_norm)) stop_at_non_finite("the gradient norm", state_.step + 1);
   report.lr = schedule_(state_.step);
   optimizer_->step(model_.store, report.lr, share * nn::clip_scale(report.gradient_norm, config_.train.clip));
   model_.store.clear_grads();
@@ -88,7 +105,7 @@ Variable Trainer::loss(std::int64_t micro_batch, nn::ForwardContext& ctx, StepRe
   return total;
 }
 
-void Trainer::stop_at_non_finite(const std::string& what) const {
+void Trainer::stop_at_non_finite(const std::string& what, std::int64_t step) const {
   std::string culprit;
   for (std::int64_t i = 0; i < config_.train.accumulate && culprit.empty(); ++i)
     culprit = first_non_finite(model_.store, [&] {
@@ -96,18 +113,22 @@ void Trainer::stop_at_non_finite(const std::string& what) const {
       StepReport ignored;
       return loss(i, ctx, ignored);
     });
-  if (culprit.empty()) culprit = "the sum over all gradients: each of them is finite";
-  throw Error(fmt::format("{} is not finite at step {}; first tensor that is not finite: {}", what,
-                          state_.step + 1, culprit));
+  if (culprit.empty()) culprit = "none of a training batch alone";
+  throw Error(
+      fmt::format("{} is not finite at step {}; first tensor that is not finite: {}", what, step, culprit));
 }
 
-Evaluation Trainer::validate() {
-  return evaluate(*model_.decoder, validation_, data_.valid.bytes_per_token(), compute_dtype(config_.train));
+Evaluation Trainer::validate() const { return validate_on(validation_); }
+
+Evaluation Trainer::validate_all() const {
+  return validate_on(EvaluationBatches(data_.valid, config_.train.batch, config_.train.seq));
 }
 
-Evaluation Trainer::validate_all() {
-  const EvaluationBatches all(data_.valid, config_.train.batch, config_.train.seq);
-  return evaluate(*model_.decoder, all, data_.valid.bytes_per_token(), compute_dtype(config_.train));
+Evaluation Trainer::validate_on(const EvaluationBatches& batches) const {
+  const Evaluation result =
+      evaluate(*model_.decoder, batches, data_.valid.bytes_per_token(), compute_dtype(config_.train));
+  if (!std::isfinite(result.nats_per_token)) stop_at_non_finite("the validation loss", state_.step);
+  return result;
 }
 
 bool Trainer::improves(const Evaluation& evaluation) {
@@ -120,11 +141,13 @@ std::string Trainer::sample() {
   const TrainConfig& train = config_.train;
   const SamplingOptions options{.temperature = train.sample_temperature,
                                 .seed = static_cast<std::uint64_t>(train.seed)};
-  return train.sample_prompt + generate(*model_.decoder, *data_.tokenizer, train.sample_prompt,
-                                        train.sample_tokens, options, compute_dtype(train));
+  return sample_prompt_ + generate(*model_.decoder, *data_.tokenizer, sample_prompt_, train.sample_tokens,
+                                   options, compute_dtype(train));
 }
 
 void Trainer::save(const std::string& path, bool with_optimizer) const {
+  const std::string culprit = first_non_finite(model_.store);
+  if (!culprit.empty()) throw Error(fmt::format("{} is not finite after step {}", culprit, state_.step));
   save_run_checkpoint(path, config_, data_, state_, model_.store,
                       with_optimizer ? optimizer_.get() : nullptr);
 }

@@ -38,12 +38,15 @@ class Trainer {
   // that is not, before anything is changed.
   StepReport step(bool collect_metrics);
 
-  Evaluation validate();      // on train.eval_batches batches of the validation text
-  Evaluation validate_all();  // on all of it, which is what a compressor sees
+  // On train.eval_batches batches of the validation text, and on all of it, which is what a compressor sees.
+  // Throw Error naming a tensor when the result is not finite.
+  Evaluation validate() const;
+  Evaluation validate_all() const;
   // Remembers the result as the best one if it is, and says whether it is.
   bool improves(const Evaluation& evaluation);
   std::string sample();  // a text that depends on the parameters and train.seed alone
 
+  // Throws Error naming the first parameter that is not finite, and leaves the file at `path` as it is.
   void save(const std::string& path, bool with_optimizer) const;
 
   const Config& config() const { return config_; }
@@ -59,10 +62,12 @@ class Trainer {
   nn::ForwardContext context(std::int64_t micro_batch, bool collect_metrics) const;
   Batch batch(std::int64_t micro_batch) const;
   Variable loss(std::int64_t micro_batch, nn::ForwardContext& ctx, StepReport& report) const;
-  [[noreturn]] void stop_at_non_finite(const std::string& what) const;
+  Evaluation validate_on(const EvaluationBatches& batches) const;
+  [[noreturn]] void stop_at_non_finite(const std::string& what, std::int64_t step) const;
 
   Config config_;
   Dataset data_;
+  std::string sample_prompt_;
   TrainingBatches batches_;
   EvaluationBatches validation_;
   Model model_;

@@ -27,24 +27,29 @@ TrainingRun::TrainingRun(Trainer& trainer, RunFolder folder)
 
 bool TrainingRun::run() {
   while (!trainer_.finished()) {
-    const StepReport report = step();
-    const bool interrupted = InterruptRequests::pending();
-    after_step(report, interrupted);
+    const bool interrupted = step();
     if (interrupted && !trainer_.finished()) return false;
   }
   return true;
 }
 
-StepReport TrainingRun::step() {
+bool TrainingRun::step() {
   try {
-    return trainer_.step(due(trainer_.state().step + 1, trainer_.config().train.log_every));
+    const StepReport report =
+        trainer_.step(due(trainer_.state().step + 1, trainer_.config().train.log_every));
+    const bool interrupted = InterruptRequests::pending();
+    after_step(report, interrupted);
+    return interrupted;
+  } catch (const UserError&) {
+    throw;
   } catch (const Error& error) {
     throw Error(fmt::format("{}; the last good checkpoint is {}", error.what(), folder_.last_checkpoint()));
   }
 }
 
 // The log line comes before the checkpoint: a crash between the two leaves lines behind the checkpoint's
-// step, which the resumed run drops and writes again.
+// step, which the resumed run drops and writes again. An interrupt waits for the validation and the sample
+// of its step: the resumed run begins behind them.
 void TrainingRun::after_step(const StepReport& report, bool interrupted) {
   const TrainConfig& train = trainer_.config().train;
   const std::int64_t now = trainer_.state().step;
@@ -54,10 +59,8 @@ void TrainingRun::after_step(const StepReport& report, bool interrupted) {
   progress_.advance(now, fmt::format("loss {:.4f}  {:.0f} tokens/s", report.total,
                                      static_cast<double>(tokens_) / seconds_));
   if (due(now, train.log_every)) add_training(line, report);
-  if (!interrupted || trainer_.finished()) {
-    if (due(now, train.eval_every)) add_validation(line);
-    if (due(now, train.sample_every) && train.sample_tokens > 0) add_sample(line);
-  }
+  if (due(now, train.eval_every)) add_validation(line);
+  if (due(now, train.sample_every) && train.sample_tokens > 0) add_sample(line);
   if (line.size() > 1) metrics_.append(line);
   if (interrupted || due(now, train.save_every)) trainer_.save(folder_.last_checkpoint(), true);
 }

@@ -18,13 +18,14 @@ class TrainingRun {
   TrainingRun(Trainer& trainer, RunFolder folder);
 
   // Trains until train.steps are done (true) or an interrupt was asked for (false); either way the last
-  // checkpoint holds the state that was reached. When a step throws, the checkpoints stay as they are.
+  // checkpoint holds the state that was reached. When something is not finite, throws Error naming it and the
+  // last good checkpoint, which stays as it is.
   bool run();
 
  private:
   using Json = nlohmann::ordered_json;
 
-  StepReport step();
+  bool step();  // and what is due after it; returns whether an interrupt was asked for
   void after_step(const StepReport& report, bool interrupted);
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);

@@ -16,7 +16,8 @@ int generate_command(Arguments arguments) {
   SamplingOptions options;
   Machine machine;
   line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->required();
-  line.add_option("--prompt", prompt, "what the text begins with; default: a line break");
+  line.add_option("--prompt", prompt,
+                  "what the text begins with; default: a line break, or the vocabulary's first character");
   line.add_option("--tokens", tokens, "how many tokens to write")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

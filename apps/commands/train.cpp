@@ -68,9 +68,8 @@ void print_summary(Trainer& trainer, const std::string& folder) {
   const std::string_view text = trainer.data().corpus.bytes(Split::valid);
   const bool whole = text.size() <= kAffordable;
   const Evaluation result = whole ? trainer.validate_all() : trainer.validate();
-  std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens; best {:.4f})\n",
-                                  result.bits_per_byte, result.tokens, trainer.data().valid.size() - 1,
-                                  trainer.state().best_bpc);
+  std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens)\n",
+                                  result.bits_per_byte, result.tokens, trainer.data().valid.size() - 1);
   if (whole)
     lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
                          gzip_bits_per_byte(text), xz_bits_per_byte(text));

@@ -34,6 +34,8 @@ class ByteTokenizer final : public Tokenizer {
     return text;
   }
 
+  std::int32_t start() const override { return '\n'; }
+
   std::string description() const override { return "byte"; }
 };
 
@@ -102,6 +104,11 @@ class CharTokenizer final : public Tokenizer {
       text += characters_[static_cast<std::size_t>(id)];
     }
     return text;
+  }
+
+  std::int32_t start() const override {
+    const auto found = ids_.find("\n");
+    return found == ids_.end() ? 0 : found->second;
   }
 
   std::string description() const override {

@@ -17,8 +17,10 @@ class Tokenizer {
   virtual std::int64_t vocab_size() const = 0;
   // Throws UserError on text that the vocabulary cannot express, naming the character and its place.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
-  virtual std::string decode(
-      std::span<const std::int32_t> ids) const = 0;  // throws Error on an id out of range
+  // Throws Error on an id out of range.
+  virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
+  // What stands before a text without a beginning: a line break, or the first id where there is none.
+  virtual std::int32_t start() const = 0;
   // All that is needed to make it again: "byte" or "char:" and the characters. Kept in checkpoints.
   virtual std::string description() const = 0;
 };

@@ -284,6 +284,10 @@ TEST_CASE("a loss that is not finite ends the run with exit code 1 and keeps the
   CHECK(result.err.find("first tensor that is not finite: ") != std::string::npos);
   CHECK(result.err.find("the last good checkpoint is run/checkpoints/last.safetensors") != std::string::npos);
   CHECK(place.run({"info", "run/checkpoints/last.safetensors"}).exit_code == 0);
+
+  place.refused(
+      {"train", "tiny.toml", "--out", "last", "--train.steps=1", "--train.lr=1e38", "--train.warmup=0"},
+      "the validation loss is not finite at step 1; first tensor", 1);
 }
 
 TEST_CASE("gradcheck runs the suite and counts") {

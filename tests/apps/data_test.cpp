@@ -74,6 +74,9 @@ TEST_CASE("byte and character vocabularies go there and back") {
   CHECK(chars->vocab_size() == 8);  // space a e n v, i with diaeresis, euro sign, emoji
   CHECK(chars->decode(chars->encode(text)) == text);
   CHECK(chars->encode(text).size() == 11);
+  CHECK(bytes->start() == '\n');
+  CHECK(chars->start() == 0);  // no line break in this text
+  CHECK(make_tokenizer("char", "a\nb\t")->start() == 1);
   const auto again = tokenizer_from_description(chars->description());
   CHECK(again->encode(text) == chars->encode(text));
   CHECK_THROWS_WITH_AS(chars->encode("nab"), doctest::Contains("'b' at byte 2 is not in"), UserError);

@@ -8,6 +8,7 @@
 
 #include "apps/config_io.hpp"
 #include "apps/trainer.hpp"
+#include "engine/file.hpp"
 #include "tests/apps/support.hpp"
 
 using namespace simsmoe;
@@ -140,6 +141,30 @@ TEST_CASE("the first tensor that is not finite is named, before anything is chan
   Trainer untouched(config, kCpu);
   untouched.step(false);
   CHECK(trainer.step(false).total == untouched.step(false).total);
+}
+
+TEST_CASE("parameters that are not finite are not saved") {
+  const TemporaryFolder folder;
+  const Trainer trainer(tiny_config(folder.file("text", small_text())), kCpu);
+  const std::string path = folder.file("checkpoint", "as it was");
+  const nn::Parameter* parameter = trainer.model().store.find("layers.1.attention.qkv.weight");
+  REQUIRE(parameter != nullptr);
+  parameter->variable.value().host<float>()[5] = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_WITH_AS(trainer.save(path, true),
+                       "parameter layers.1.attention.qkv.weight is not finite after step 0", Error);
+  CHECK(read_file(path) == "as it was");
+}
+
+TEST_CASE("a prompt that the vocabulary cannot express is refused before the first step") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));  // in small letters
+  config.data.vocab = "char";
+  CHECK(Trainer(config, kCpu).sample().size() == 20);  // the default prompt, with a capital, gives way
+  config.train.sample_prompt = "a dog";
+  CHECK(Trainer(config, kCpu).sample().starts_with("a dog"));
+  config.train.sample_prompt = "A dog";
+  CHECK_THROWS_WITH_AS(Trainer(config, kCpu), doctest::Contains("train.sample_prompt: the character 'A'"),
+                       UserError);
 }
 
 TEST_CASE("a checkpoint does not go on with another text") {
