@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <atomic>
 #include <exception>
 #include <limits>
 #include <mutex>
@@ -9,6 +10,11 @@
 #include "engine/check.hpp"
 
 namespace simsmoe {
+
+namespace {
+bool every_loop = false;  // a ShareEveryLoop is alive
+std::atomic<std::int64_t> shared_loops{0};
+}  // namespace
 
 int num_threads() { return omp_get_max_threads(); }
 
@@ -19,10 +25,22 @@ void set_num_threads(int n) {
 
 bool in_parallel() { return omp_in_parallel() != 0; }
 
+ShareEveryLoop::ShareEveryLoop() : before_(shared_loops) {
+  SMX_CHECK(!every_loop, "[parallel_for] expected one ShareEveryLoop at a time");
+  every_loop = true;
+}
+
+ShareEveryLoop::~ShareEveryLoop() { every_loop = false; }
+
+std::int64_t ShareEveryLoop::loops() const { return shared_loops - before_; }
+
 namespace detail {
+
+bool share_every_loop() { return every_loop; }
 
 void run_parallel(std::int64_t chunks, bool dynamic, void (*call)(const void*, std::int64_t),
                   const void* context) {
+  ++shared_loops;
   std::mutex mutex;
   std::exception_ptr failure;  // exceptions must not leave an OpenMP region
   std::int64_t failed = std::numeric_limits<std::int64_t>::max();

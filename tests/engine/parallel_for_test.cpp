@@ -60,6 +60,20 @@ TEST_CASE("parallel_for_dynamic: little work stays on the calling thread") {
   parallel_for_dynamic(8, 100, [](std::int64_t) { CHECK_FALSE(in_parallel()); });
 }
 
+TEST_CASE("ShareEveryLoop: two items are enough, and the loops are counted") {
+  const Threads guard(2);
+  CHECK(pieces_of(2, 5000).size() == 1);
+  {
+    const ShareEveryLoop sharing;
+    CHECK(pieces_of(1, 5000).size() == 1);
+    CHECK(sharing.loops() == 0);
+    CHECK(pieces_of(2, 5000).size() == 2);
+    parallel_for_dynamic(2, 100, [](std::int64_t) { CHECK(in_parallel()); });
+    CHECK(sharing.loops() == 2);
+  }
+  CHECK(pieces_of(2, 5000).size() == 1);
+}
+
 TEST_CASE("parallel_for_dynamic: every item runs once") {
   for (const int threads : {1, 4}) {
     const Threads guard(threads);

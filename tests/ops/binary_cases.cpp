@@ -31,10 +31,10 @@ SMX_CASES(binary) {
       {"middle axis", {2, 3, 4}, {2, 1, 4}},
       {"outer axis", {2, 3, 4}, {3, 1}},
       {"crosswise", {2, 1, 3, 1, 2}, {4, 1, 5, 1}},
-      {"big", {150, 123}, {150, 123}},  // more than one thread's share, as the next three
-      {"big with a row", {150, 123}, {123}},
-      {"big with a column", {150, 123}, {150, 1}},
-      {"big with a scalar", {150, 123}, {1}},
+      {"big", {300, 123}, {300, 123}},
+      {"big with a row", {300, 123}, {123}},  // a sum in more than one piece, as the next two
+      {"big with a column", {300, 123}, {300, 1}},
+      {"big with a scalar", {300, 123}, {1}},
   };
   for (const Named& named : {Named{"add", &ops::add, -1, 1}, Named{"sub", &ops::sub, -1, 1},
                              Named{"mul", &ops::mul, -1, 1}, Named{"div", &ops::div, 0.5, 2}}) {
@@ -42,7 +42,7 @@ SMX_CASES(binary) {
     const auto run = [op](const Variables& x) { return op(x[0], x[1]); };
     for (const Shapes& s : shapes) {
       OpCase& c = add(named.name, s.name, {rand(s.a), rand(s.b, named.low, named.high)}, run);
-      // a sum of 18450 terms of either sign nearly cancels; its error is that of the terms
+      // a sum of 36900 terms of either sign nearly cancels; its error is that of the terms
       if (s.a.numel() > 1000) c.tolerance.reference = 4.0;
     }
     add_error(

@@ -26,6 +26,7 @@ enum class Bug {
   counts_its_calls,
   differs_without_tape,
   depends_on_threads,
+  depends_on_pieces,
   imprecise,
   records_nothing,
   gradient_is_zero,
@@ -53,10 +54,13 @@ Variable planted_square(const Variable& x, Bug bug) {
     if (bug == Bug::differs_without_tape && Tape::current() == nullptr) excess = 2;
     if (bug == Bug::depends_on_threads) excess = static_cast<acc_t<T>>(num_threads());
     if (bug == Bug::imprecise && !std::is_same_v<T, double>) excess = static_cast<acc_t<T>>(1.03);
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (bug == Bug::leaves_a_gap && i == n / 2) continue;
-      out[i] = static_cast<T>(excess * static_cast<acc_t<T>>(in[i]) * static_cast<acc_t<T>>(in[i]));
-    }
+    cpu::parallel_elements(n, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (bug == Bug::leaves_a_gap && i == n / 2) continue;
+        const acc_t<T> x_i = static_cast<acc_t<T>>(in[bug == Bug::depends_on_pieces ? begin : i]);
+        out[i] = static_cast<T>(excess * x_i * x_i);
+      }
+    });
     if (bug == Bug::changes_its_input) in[0] = static_cast<T>(acc_t<T>(3));
     if (bug == Bug::writes_behind_its_input) in[n] = static_cast<T>(acc_t<T>(3));
   });
@@ -143,12 +147,19 @@ TEST_CASE("planted mistakes are found") {
   const char* const garbage = "numeric";  // fresh memory is always NaN here: already the first check sees it
 #endif
   const std::pair<Bug, const char*> expected[] = {
-      {Bug::slightly_wrong_gradient, "numeric"}, {Bug::ignores_accumulate, "accumulate"},
-      {Bug::forgets_to_overwrite, garbage},      {Bug::leaves_a_gap, garbage},
-      {Bug::changes_its_input, "bounds"},        {Bug::writes_behind_its_input, "bounds"},
-      {Bug::counts_its_calls, "repeatable"},     {Bug::differs_without_tape, "no_tape"},
-      {Bug::depends_on_threads, "threads"},      {Bug::imprecise, "reference"},
-      {Bug::records_nothing, "arrives"},         {Bug::gradient_is_zero, "arrives"},
+      {Bug::slightly_wrong_gradient, "numeric"},
+      {Bug::ignores_accumulate, "accumulate"},
+      {Bug::forgets_to_overwrite, garbage},
+      {Bug::leaves_a_gap, garbage},
+      {Bug::changes_its_input, "bounds"},
+      {Bug::writes_behind_its_input, "bounds"},
+      {Bug::counts_its_calls, "repeatable"},
+      {Bug::differs_without_tape, "no_tape"},
+      {Bug::depends_on_threads, "threads"},
+      {Bug::depends_on_pieces, "threads"},
+      {Bug::imprecise, "reference"},
+      {Bug::records_nothing, "arrives"},
+      {Bug::gradient_is_zero, "arrives"},
       {Bug::gradient_is_nan, "arrives"},
   };
   for (const auto& mistake : expected) {  // no structured binding: CAPTURE makes a lambda, see clang 14

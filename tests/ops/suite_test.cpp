@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "tests/support/op_checks.hpp"
 #include "tests/support/op_suite.hpp"
 
 // Every case through every check. A slice: ops_tests --test-case=softmax
@@ -34,6 +35,20 @@ void check_family(const std::string& family) {
 }  // namespace
 
 #include "suite_families.inc"
+
+TEST_CASE("every op shares its loops among the threads in some case") {
+  const ThreadCount two_threads(2);
+  std::set<std::string> ops, shared;
+  for (const OpCase& op_case : op_cases()) {
+    if (!op_case.error.empty()) continue;
+    ops.insert(op_case.op);
+    const TestBench bench(op_case, kCpu, op_case.dtypes.front());
+    const ShareEveryLoop sharing;
+    bench.run();
+    if (sharing.loops() > 0) shared.insert(op_case.op);
+  }
+  for (const std::string& op : ops) CHECK_MESSAGE(shared.contains(op), op);
+}
 
 TEST_CASE("every recorded op has a case") {
   std::set<std::string> described;

@@ -20,7 +20,7 @@ void add_unary(const char* name, Op op, const InputSpec& range, std::vector<doub
   add(name, "scalar", {fixed({}, {0.75})}, run);
   add(name, "one element", {fixed({1, 1}, {0.75})}, run);
   add(name, "no rows", {of({0, 5})}, run);
-  add(name, "17001 elements", {of({17001})}, run);  // several threads' shares, and a tail behind the lanes
+  add(name, "17001 elements", {of({17001})}, run);  // many lanes and a tail behind them
   const std::int64_t n = static_cast<std::int64_t>(values.size());
   add(name, "tails", {fixed({n}, std::move(values))}, run);
   add_error(name, "integers", {integers({2, 3}, 1, 5)}, run,

@@ -220,10 +220,11 @@ Outcome check_repeatability(const TestBench& bench) {
   return {0.0, first_bit_difference(bench.run(), bench.run())};
 }
 
-// The checks run on one thread (op_suite.cpp); here two share the work.
+// The checks run on one thread (op_suite.cpp); here two share even the smallest loop.
 Outcome check_threads(const TestBench& bench) {
   const Run one = bench.run();
   const ThreadCount two_threads(2);
+  const ShareEveryLoop sharing;
   const Run two = bench.run();
   if (!first_bit_difference(two, bench.run()).empty()) return {0.0, "two runs on two threads differ"};
   if (bench.op_case().any_threads) return {0.0, first_bit_difference(two, one)};
