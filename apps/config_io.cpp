@@ -12,6 +12,7 @@
 
 #include <toml++/toml.h>
 
+#include "apps/data/utf8.hpp"
 #include "engine/check.hpp"
 #include "engine/file.hpp"
 
@@ -107,6 +108,8 @@ bool within(const Limits& limits, double value) {
 template <class T>
 void store(const Field& field, T value, const std::string& where) {
   if constexpr (std::is_same_v<T, std::string>) {
+    // Manifests and checkpoints, which keep the configuration, are UTF-8.
+    if (!is_utf8(value)) refuse(field, where, fmt::format("{:?}, which is not UTF-8", value));
     const auto& choices = field.limits.choices;
     if (!choices.empty() && std::ranges::find(choices, value) == choices.end())
       refuse(field, where, quoted(value));

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <new>
+#include <string>
 #include <string_view>
 
-#include "apps/commands/commands.hpp"
+#include "apps/commands/command_line.hpp"
 #include "apps/manifest.hpp"
 #include "engine/check.hpp"
 
@@ -17,29 +20,30 @@ namespace {
 using simsmoe::app::Arguments;
 using simsmoe::app::Command;
 
-void print_usage(std::FILE* out) {
-  fmt::print(out, "simsmoe {}: sparse mixtures of experts from scratch\n\nusage: simsmoe_app COMMAND ...\n\n",
-             simsmoe::app::kVersion);
+std::string usage() {
+  std::string text =
+      fmt::format("simsmoe {}: sparse mixtures of experts from scratch\n\nusage: simsmoe_app COMMAND ...\n\n",
+                  simsmoe::app::kVersion);
   for (const Command& command : simsmoe::app::commands())
-    fmt::print(out, "  {:<10} {}\n", command.name, command.description);
-  fmt::print(out, "\nsimsmoe_app COMMAND --help describes a command; train --help all configuration keys.\n");
+    text += fmt::format("  {:<10} {}\n", command.name, command.description);
+  return text + "\nsimsmoe_app COMMAND --help describes a command; train --help all configuration keys.\n";
 }
 
 int run(Arguments arguments) {
   const std::string name = arguments.empty() ? "" : arguments.front();
   if (name == "--help" || name == "-h" || name == "help") {
-    print_usage(stdout);
+    simsmoe::app::print_result(usage());
     return 0;
   }
   if (name == "--version") {
-    fmt::print("simsmoe {}\n", simsmoe::app::kVersion);
+    simsmoe::app::print_result(fmt::format("simsmoe {}\n", simsmoe::app::kVersion));
     return 0;
   }
   const auto& table = simsmoe::app::commands();
   const auto command = std::ranges::find(table, std::string_view(name), &Command::name);
   if (command == table.end()) {
     if (!name.empty()) fmt::print(stderr, "error: unknown command '{}'\n\n", name);
-    print_usage(stderr);
+    fmt::print(stderr, "{}", usage());
     return 2;
   }
   arguments.erase(arguments.begin());
@@ -56,6 +60,12 @@ int main(int argc, char** argv) {
   } catch (const simsmoe::UserError& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 2;
+  } catch (const std::filesystem::filesystem_error& error) {
+    fmt::print(stderr, "error: cannot use {}: {}\n", error.path1().string(), error.code().message());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: out of memory: make the model, the batch or the sequence smaller\n");
+    return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 1;

@@ -2,6 +2,7 @@
 
 #include "apps/run_folder.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -11,9 +12,23 @@ namespace simsmoe::app {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Nothing, or what a run writes before its first checkpoint.
+bool holds_no_run(const fs::path& folder) {
+  const auto names = {"config.toml", "manifest.json", "metrics.jsonl", "checkpoints"};
+  const auto ours = [&](const fs::directory_entry& entry) {
+    return std::ranges::find(names, entry.path().filename()) != names.end();
+  };
+  const fs::path checkpoints = folder / "checkpoints";
+  return std::ranges::all_of(fs::directory_iterator(folder), ours) &&
+         !fs::exists(checkpoints / "last.safetensors") && !fs::exists(checkpoints / "best.safetensors");
+}
+
+}  // namespace
+
 void RunFolder::check_free(const std::string& path) {
-  std::error_code error;
-  if (fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
+  if (fs::exists(path) && !(fs::is_directory(path) && holds_no_run(path)))
     throw UserError(fmt::format(
         "{} exists already: choose another --out, or continue that run with train --resume {}", path, path));
 }
@@ -21,14 +36,15 @@ void RunFolder::check_free(const std::string& path) {
 RunFolder RunFolder::create(const std::string& path) {
   check_free(path);
   std::error_code error;
+  const bool made = !fs::exists(path, error);
   fs::create_directories(fs::path(path) / "checkpoints", error);
   if (error) throw UserError(fmt::format("cannot make the run folder {}: {}", path, error.message()));
-  return RunFolder(path);
+  return RunFolder(path, made);
 }
 
 RunFolder RunFolder::open(const std::string& path) {
   if (!fs::is_directory(path)) throw UserError(fmt::format("there is no run folder {}", path));
-  const RunFolder folder(path);
+  const RunFolder folder(path, false);
   if (!fs::exists(folder.last_checkpoint()))
     throw UserError(
         fmt::format("{} is not the folder of a run: it has no checkpoints/last.safetensors", path));
@@ -44,7 +60,9 @@ std::string RunFolder::next_free(const std::string& name) {
 
 void RunFolder::remove() const {
   std::error_code ignored;
-  fs::remove_all(path_, ignored);
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_, ignored))
+    fs::remove_all(entry, ignored);
+  if (made_) fs::remove(path_, ignored);
 }
 
 std::string find_checkpoint(const std::string& folder_or_file) {

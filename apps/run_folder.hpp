@@ -8,7 +8,8 @@ namespace simsmoe::app {
 
 class RunFolder {
  public:
-  // Throws UserError when there is something at `path` already.
+  // Throws UserError when there is something at `path` already. A run that was killed before its first
+  // checkpoint counts as nothing: there is no going on with it.
   static void check_free(const std::string& path);
   // Makes the folder. Throws UserError when it is not free or cannot be made.
   static RunFolder create(const std::string& path);
@@ -24,12 +25,14 @@ class RunFolder {
   std::string last_checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
   std::string best_checkpoint() const { return path_ + "/checkpoints/best.safetensors"; }
 
-  // Takes back what create() made: for a run that fails before its first checkpoint.
+  // Takes back what create() made: for a run that fails before its first checkpoint. A folder that was there
+  // before, empty, stays so.
   void remove() const;
 
  private:
-  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+  RunFolder(std::string path, bool made) : path_(std::move(path)), made_(made) {}
   std::string path_;
+  bool made_;  // by create()
 };
 
 // The checkpoint that DIR|CHECKPOINT means: a file itself, of a run its best one, or its last while there is

@@ -128,10 +128,8 @@ Speed median_of(const std::vector<Speed>& speeds) {
 }
 
 // The rows of one configuration; `python` may be empty.
-std::string compare(const std::string& file, int threads, int steps, const std::string& python, double peak) {
-  Config config;
-  read_config_file(config, file);
-  config.validate();
+std::string compare(const std::string& name, const Config& config, int threads, int steps,
+                    const std::string& python, double peak) {
   const double flops = Model(config, kVocab, kCpu).decoder->account().flops_per_token;
   std::vector<Speed> ours, peers;
   for (int round = 0; round < kRounds; ++round) {
@@ -140,7 +138,6 @@ std::string compare(const std::string& file, int threads, int steps, const std::
     if (const auto peer = measure_peer(python, config, threads, steps)) peers.push_back(*peer);
   }
   const Speed our = median_of(ours);
-  const std::string name = std::filesystem::path(file).stem().string();
   const std::string text = row(name, threads, our, flops, peak);
   if (peers.empty()) return text;
   const Speed peer = median_of(peers);
@@ -160,14 +157,19 @@ int bench_command(Arguments arguments) {
   line.add_option("CONFIG", files, "configurations to measure")->capture_default_str();
   line.add_option("--threads", thread_counts, "thread counts, separated by commas")
       ->delimiter(',')
-      ->check(CLI::Range(1, 4096))
+      ->check(whole_number(1, 4096))
       ->capture_default_str();
-  line.add_option("--steps", steps, "steps per measurement")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  line.add_option("--steps", steps, "steps per measurement")->check(whole_number(1))->capture_default_str();
   line.add_option("--torch", python, "the Python that has PyTorch")->capture_default_str();
   if (!parse(line, std::move(arguments))) return 0;
 
+  std::vector<std::pair<std::string, Config>> configs;  // by name
+  for (const std::string& file : files) {
+    Config config;
+    read_config_file(config, file);
+    config.validate();
+    configs.emplace_back(std::filesystem::path(file).stem().string(), config);
+  }
   const std::string missing = peer_missing(python);
   print_result(fmt::format("{:<24} {:>7} {:>10} {:>14} {:>9} {:>9}\n", "f32", "threads", "tokens/s",
                            "tokens/cpu-s", "GFLOP/s", "of peak"));
@@ -175,8 +177,8 @@ int bench_command(Arguments arguments) {
     set_num_threads(threads);
     const double peak = cpu::measure_peak_gflops(threads);
     print_result(fmt::format("{:<24} {:>7} {:>35.1f} {:>7} %\n", "measured peak", threads, peak, 100));
-    for (const std::string& file : files)
-      print_result(compare(file, threads, steps, missing.empty() ? python : "", peak));
+    for (const auto& [name, config] : configs)
+      print_result(compare(name, config, threads, steps, missing.empty() ? python : "", peak));
   }
   if (!missing.empty()) print_result(fmt::format("PyTorch was skipped: {}\n", missing));
   return 0;

@@ -3,6 +3,7 @@
 #include "apps/commands/command_line.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 #include "engine/parallel_for.hpp"
@@ -23,9 +24,22 @@ bool parse(CLI::App& line, Arguments arguments) {
   return true;
 }
 
+CLI::Validator whole_number(std::int64_t low, std::int64_t high) {
+  const auto problem = [low, high](const std::string& text) -> std::string {
+    std::int64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc{} && stop == end && low <= value && value <= high) return {};
+    const bool open = high == std::numeric_limits<std::int64_t>::max();
+    return fmt::format("expected a whole number {}, got {}",
+                       open ? fmt::format(">= {}", low) : fmt::format("in [{}, {}]", low, high), text);
+  };
+  return {problem, ""};
+}
+
 void Machine::add_options(CLI::App& line) {
   line.add_option("--threads", threads, "processor threads; default: as many as there are cores")
-      ->check(CLI::Range(1, 4096));
+      ->check(whole_number(1, 4096));
   line.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 // What the commands' command lines have in common.
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -16,7 +18,10 @@ namespace simsmoe::app {
 // asked for and has been printed.
 bool parse(CLI::App& line, Arguments arguments);
 
-// --threads and --device, which every computing command has.
+// What an option may be: a whole number from `low` to `high`.
+CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
+
+// --threads and --device, of train, evaluate and generate.
 struct Machine {
   int threads = 0;  // 0: as many as there are cores, or as the checkpoint says
   std::string device = "cpu";

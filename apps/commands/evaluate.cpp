@@ -15,7 +15,10 @@ namespace simsmoe::app {
 
 int evaluate_command(Arguments arguments) {
   const std::vector<Override> overrides = take_overrides(arguments);
-  allow_overrides(overrides, {"data."}, "evaluate");
+  // Not data.vocab: the vocabulary is the checkpoint's.
+  allow_overrides(overrides,
+                  {"data.name", "data.path", "data.folder", "data.valid_fraction", "data.test_fraction"},
+                  "evaluate");
   CLI::App line{"Measures how well a model predicts a text.", "evaluate"};
   std::string path, split_name;
   std::int64_t batches = 0;
@@ -25,10 +28,12 @@ int evaluate_command(Arguments arguments) {
   line.add_option("--split", split_name,
                   "train, valid, test or all; default: valid, and all of a file given with --data.path");
   line.add_option("--batches", batches, "only so many batches, spread over the text; 0: all of it")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   line.add_flag("--json", json, "print one JSON object");
   machine.add_options(line);
-  line.footer("--data.path=FILE evaluates on another text; the other data.* keys can be given as well.");
+  line.footer(
+      "--data.path=FILE evaluates on another text; the other data.* keys but data.vocab can be given as "
+      "well.");
   if (!parse(line, std::move(arguments))) return 0;
 
   const std::string file = find_checkpoint(path);

@@ -9,6 +9,12 @@
 namespace simsmoe::app {
 
 int generate_command(Arguments arguments) {
+  // The word behind --prompt is the prompt, even if it looks like an option.
+  for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
+    if (arguments[i] == "--prompt") {
+      arguments[i] += "=" + arguments[i + 1];
+      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    }
   allow_overrides(take_overrides(arguments), {}, "generate");
   CLI::App line{"Lets a model write: the prompt and what follows, on standard output.", "generate"};
   std::string path, prompt;
@@ -20,13 +26,13 @@ int generate_command(Arguments arguments) {
                   "what the text begins with; default: a line break, or the vocabulary's first character");
   line.add_option("--tokens", tokens, "how many tokens to write")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   line.add_option("--temperature", options.temperature, "0: always the most likely token")
       ->capture_default_str();
   line.add_option("--top-k", options.top_k, "only the k most likely tokens; 0: all")->capture_default_str();
   line.add_option("--top-p", options.top_p, "only the likeliest tokens that together reach this probability")
       ->capture_default_str();
-  line.add_option("--seed", options.seed, "of the draws")->capture_default_str();
+  line.add_option("--seed", options.seed, "of the draws")->capture_default_str()->check(whole_number(0));
   machine.add_options(line);
   if (!parse(line, std::move(arguments))) return 0;
 
@@ -35,6 +41,7 @@ int generate_command(Arguments arguments) {
   const Device device = machine.use(checkpoint.threads);
   const Model model(checkpoint.config, checkpoint.tokenizer->vocab_size(), device,
                     std::move(checkpoint.model));
+  checkpoint.tokenizer->encode(prompt);  // refused before anything is printed
   print_result(prompt);
   generate(*model.decoder, *checkpoint.tokenizer, prompt, tokens, options,
            compute_dtype(checkpoint.config.train),

@@ -5,6 +5,7 @@
 
 #include "apps/commands/command_line.hpp"
 #include "apps/data/compression.hpp"
+#include "apps/folder_lock.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/training_run.hpp"
 #include "engine/log.hpp"
@@ -43,8 +44,10 @@ std::string run_name(const TrainLine& line, const Config& config) {
 }
 
 // The folder is made when all else is well, and taken back when its first checkpoint cannot be written.
-std::unique_ptr<TrainingRun> begin(Trainer& trainer, const std::string& path) {
+std::unique_ptr<TrainingRun> begin(Trainer& trainer, const std::string& path,
+                                   std::optional<FolderLock>& lock) {
   const RunFolder folder = RunFolder::create(path);
+  lock.emplace(path, IfLocked::refuse);
   try {
     return std::make_unique<TrainingRun>(trainer, folder);
   } catch (...) {
@@ -60,7 +63,10 @@ void announce(const Trainer& trainer, const std::string& folder) {
   log_info("{:.2f} M parameters, {:.2f} M of them active per token, {:.1f} MFLOP per token forward",
            static_cast<double>(account.parameters) / 1e6,
            static_cast<double>(account.active_parameters) / 1e6, account.flops_per_token / 1e6);
-  log_info("steps {} to {}, run folder {}", trainer.state().step + 1, trainer.config().train.steps, folder);
+  if (trainer.finished())
+    log_info("all {} steps are done, run folder {}", trainer.state().step, folder);
+  else
+    log_info("steps {} to {}, run folder {}", trainer.state().step + 1, trainer.config().train.steps, folder);
 }
 
 void print_summary(Trainer& trainer, const std::string& folder) {
@@ -90,14 +96,17 @@ int train_command(Arguments arguments) {
   app.footer(config_help());
   if (!parse(app, std::move(arguments))) return 0;
 
+  const InterruptRequests interrupts;  // from here on, so that no run folder is left without a checkpoint
+  std::optional<FolderLock> lock;
   std::optional<Trainer> trainer;
   std::unique_ptr<TrainingRun> run;
   std::string path;
   if (!line.resume.empty()) {
-    const RunFolder folder = RunFolder::open(line.resume);
+    path = line.resume;
+    const RunFolder folder = RunFolder::open(path);
+    lock.emplace(path, IfLocked::refuse);  // before the checkpoint is read: nobody may write a later one
     RunCheckpoint checkpoint = resumed_checkpoint(folder, overrides);
     const Device device = line.machine.use(checkpoint.threads);
-    path = folder.path();
     trainer.emplace(std::move(checkpoint), device);
     run = std::make_unique<TrainingRun>(*trainer, folder);
   } else {
@@ -106,10 +115,9 @@ int train_command(Arguments arguments) {
     path = line.out.empty() ? RunFolder::next_free(run_name(line, config)) : line.out;
     RunFolder::check_free(path);
     trainer.emplace(config, device);
-    run = begin(*trainer, path);
+    run = begin(*trainer, path, lock);
   }
   announce(*trainer, path);
-  const InterruptRequests interrupts;
   if (!run->run()) {
     log_info("interrupted at step {}; go on with: simsmoe_app train --resume {}", trainer->state().step,
              path);

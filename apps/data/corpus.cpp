@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -15,9 +14,11 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
+#include "apps/data/compression.hpp"
+#include "apps/folder_lock.hpp"
 #include "engine/check.hpp"
+#include "engine/file.hpp"
 
 namespace simsmoe::app {
 
@@ -54,25 +55,16 @@ std::string prepared_path(const Known& known, const std::string& folder) {
   return (fs::path(folder) / (known.unpackable ? std::string(known.name) + ".txt" : known.name)).string();
 }
 
-// Unpacks a gzip file (dictzip is one) beside its destination and renames it: a broken run leaves nothing
-// behind.
 void unpack_gzip(const std::string& source, const std::string& destination) {
-  fs::create_directories(fs::path(destination).parent_path());
-  const std::string temporary = fmt::format("{}.{}.tmp", destination, ::getpid());
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> in(gzopen(source.c_str(), "rb"), gzclose);
-  if (!in) throw UserError(fmt::format("cannot read {}: {}", source, std::strerror(errno)));
-  std::ofstream out(temporary, std::ios::binary);
-  std::vector<char> buffer(1 << 20);
-  int count = 0;
-  while ((count = gzread(in.get(), buffer.data(), static_cast<unsigned>(buffer.size()))) > 0 && out)
-    out.write(buffer.data(), count);
-  out.close();
-  if (count < 0 || !out) {
-    fs::remove(temporary);
-    throw UserError(count < 0 ? fmt::format("{} is damaged: {}", source, gzerror(in.get(), &count))
-                              : fmt::format("cannot write {}", destination));
-  }
-  fs::rename(temporary, destination);
+  const std::string folder = fs::path(destination).parent_path().string();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw UserError(fmt::format("cannot make the folder {}: {}", folder, error.message()));
+  const FolderLock lock(folder, IfLocked::wait);
+  if (fs::exists(destination)) return;  // another process was faster
+  const std::string text = read_gzip_file(source);
+  const std::string_view pieces[] = {text};
+  replace_file(destination, pieces);
 }
 
 }  // namespace
@@ -81,7 +73,7 @@ void unpack_gzip(const std::string& source, const std::string& destination) {
 class Corpus::Mapping {
  public:
   explicit Mapping(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // no waiting for a pipe
     if (file < 0) throw UserError(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
     struct stat info {};
     const bool regular = ::fstat(file, &info) == 0 && S_ISREG(info.st_mode);

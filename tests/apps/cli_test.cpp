@@ -150,6 +150,8 @@ TEST_CASE("mistakes end with exit code 2, one sentence and nothing written") {
   train("--data.path=missing", "cannot read missing");
   train("--data.path=" + place.folder.file("empty", ""), "is empty");
   train("--data.path=" + place.folder.file("short", "abc"), "needs at least 17");
+  train("--train.sample_prompt=\xff", "--train.sample_prompt: expected a text, got");
+  train("--data.path=\xff", "--data.path: expected a text, got");
   train("--device=tpu", "tpu");
   train("--nonsense", "--nonsense");
   place.refused({"train", "missing.toml"}, "missing.toml");
@@ -158,6 +160,13 @@ TEST_CASE("mistakes end with exit code 2, one sentence and nothing written") {
   place.refused({"evaluate", "missing"}, "there is no run folder or checkpoint missing");
   place.refused({"evaluate", "tiny.toml"}, "tiny.toml");
   place.refused({"generate", "missing", "--train.steps=3"}, "has no meaning for generate");
+  place.refused({"train", "--data.folder=/etc/passwd/x"}, "/etc/passwd/x: Not a directory");
+  fs::create_symlink("loop", place.folder / "loop");
+  place.refused({"info", "loop"}, "cannot use loop: Too many levels of symbolic links");
+  place.refused({"train", "--resume", std::string(300, 'x')}, "File name too long");
+  const ProgramResult bench = Program(place.folder, {"bench", "missing.toml"}).wait();
+  CHECK(bench.exit_code == 2);
+  CHECK(bench.out.empty());
   place.refused({"data", "prepare", "nowhere"}, "unknown data.name 'nowhere'");
 }
 
@@ -170,6 +179,11 @@ TEST_CASE("an existing run is neither overwritten nor resumed as another one") {
   place.folder.file("text", "another text " + small_text());
   place.refused({"train", "--resume", "run", "--train.steps=50"}, "is not the text that this run began with");
   place.refused({"generate", "run", "--temperature", "-1"}, "--temperature");
+  place.refused({"generate", "run", "--tokens", "abc"}, "--tokens: expected a whole number >= 0, got abc");
+  place.refused({"generate", "run", "--seed", "-1"}, "--seed: expected a whole number >= 0, got -1");
+  place.refused({"evaluate", "run", "--batches", "-1"}, "--batches: expected a whole number >= 0, got -1");
+  CHECK(place.run({"generate", "run", "--prompt", "--hello.world"}).out.starts_with("--hello.world"));
+  place.refused({"evaluate", "run", "--data.vocab=char"}, "--data.vocab has no meaning for evaluate");
   CHECK(read_file(place.folder / "run/metrics.jsonl") == before);
 }
 
@@ -224,6 +238,10 @@ TEST_CASE("killed and resumed, a run ends with the bits of one that never stoppe
 TEST_CASE("ctrl-C finishes the step, saves, exits with 130, and the run can go on") {
   const Workplace place;
   Program program = place.start_endless();
+  const TemporaryFolder elsewhere;
+  const ProgramResult second = Program(elsewhere, {"train", "--resume", place.folder / "run"}).wait();
+  CHECK(second.exit_code == 2);
+  CHECK(second.err.find("another process is writing in") != std::string::npos);
   program.send(SIGINT);
   const ProgramResult result = program.wait();
   CHECK(result.exit_code == 130);

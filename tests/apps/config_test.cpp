@@ -96,6 +96,12 @@ TEST_CASE("values of the wrong type or out of range name the key and what is all
                          doctest::Contains(fmt::format("--{}: expected", key).c_str()), UserError);
 }
 
+TEST_CASE("texts are UTF-8") {
+  CHECK(overridden({{"train.sample_prompt", "caf\xc3\xa9"}}).train.sample_prompt == "caf\xc3\xa9");
+  CHECK_THROWS_WITH_AS(overridden({{"data.path", "a\xff"}}),
+                       R"(--data.path: expected a text, got "a\xff", which is not UTF-8)", UserError);
+}
+
 TEST_CASE("overrides come as one argument or two, and the later one counts") {
   std::vector<std::string> arguments{"a.toml",     "--train.lr=0.5", "--out",
                                      "x.y",        "--data.path",    "--odd",

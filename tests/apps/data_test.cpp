@@ -1,35 +1,23 @@
 // The data side of the app: corpus, vocabularies, batches as pure functions, compressors.
 
 #include <doctest/doctest.h>
-#include <unistd.h>
+#include <sys/stat.h>
+#include <zlib.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "apps/data/batches.hpp"
 #include "apps/data/compression.hpp"
 #include "apps/data/corpus.hpp"
 #include "apps/data/tokenizer.hpp"
-#include "engine/check.hpp"
+#include "engine/file.hpp"
+#include "tests/apps/support.hpp"
 
 using namespace simsmoe;
 using namespace simsmoe::app;
-namespace fs = std::filesystem;
 
 namespace {
-
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / fmt::format("simsmoe-data-{}", ::getpid());
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-
-  std::string file(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name, std::ios::binary) << text;
-    return (path / name).string();
-  }
-};
 
 std::vector<std::int32_t> ids(const Tensor& t) { return t.to_vector<std::int32_t>(); }
 
@@ -59,9 +47,28 @@ TEST_CASE("a corpus that cannot be read is the user's mistake, in one sentence")
                        doctest::Contains("is empty"), UserError);
   CHECK_THROWS_WITH_AS(Corpus::open({.name = "file", .path = folder.path.string()}),
                        doctest::Contains("is not a file"), UserError);
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  CHECK_THROWS_WITH_AS(Corpus::open({.name = "file", .path = folder / "pipe"}),
+                       doctest::Contains("is not a file"), UserError);
   CHECK_THROWS_WITH_AS(Corpus::open({.name = "enwik8", .folder = folder.path.string()}),
                        doctest::Contains("enwik8.zip"), UserError);
   CHECK_THROWS_WITH_AS(Corpus::open({.name = "file"}), doctest::Contains("needs data.path"), UserError);
+}
+
+TEST_CASE("a gzip file is read whole or not at all") {
+  const TemporaryFolder folder;
+  const std::string text = small_text(), path = folder / "text.gz";
+  const gzFile file = gzopen(path.c_str(), "wb9");
+  REQUIRE(gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
+  REQUIRE(gzclose(file) == Z_OK);
+  CHECK(read_gzip_file(path) == text);
+
+  const std::string packed = read_file(path);
+  for (const std::size_t kept : {std::size_t{5}, std::size_t{30}, packed.size() / 2, packed.size() - 1})
+    CHECK_THROWS_WITH_AS(read_gzip_file(folder.file("short.gz", packed.substr(0, kept))),
+                         doctest::Contains("short.gz is damaged or cut off"), UserError);
+  CHECK_THROWS_WITH_AS(read_gzip_file(folder.file("text", text)), doctest::Contains("damaged"), UserError);
+  CHECK_THROWS_WITH_AS(read_gzip_file(folder / "no"), doctest::Contains("cannot read"), UserError);
 }
 
 TEST_CASE("byte and character vocabularies go there and back") {
@@ -175,7 +182,8 @@ TEST_CASE("the compressors agree with what their commands make") {
   const std::string command = fmt::format("gzip -9 -c {0} > {0}.gz; xz -9e -c {0} > {0}.xz", path);
   REQUIRE(std::system(command.c_str()) == 0);
   const auto bits = [&](const char* ending) {
-    return 8.0 * static_cast<double>(fs::file_size(path + ending)) / static_cast<double>(text.size());
+    return 8.0 * static_cast<double>(std::filesystem::file_size(path + ending)) /
+           static_cast<double>(text.size());
   };
   CHECK(gzip_bits_per_byte(text) == doctest::Approx(bits(".gz")).epsilon(0.005));
   CHECK(xz_bits_per_byte(text) == doctest::Approx(bits(".xz")).epsilon(0.005));

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/folder_lock.hpp"
 #include "apps/metrics_log.hpp"
 #include "apps/progress.hpp"
 #include "apps/run_folder.hpp"
@@ -18,7 +19,7 @@ TEST_CASE("a run folder is made where nothing is, and opened where a run is") {
   const TemporaryFolder folder;
   const RunFolder run = RunFolder::create(folder / "a/b");
   CHECK(fs::is_directory(folder / "a/b/checkpoints"));
-  CHECK_THROWS_WITH_AS(RunFolder::create(folder / "a/b"), doctest::Contains("exists already"), UserError);
+  RunFolder::create(folder / "a/b");
   CHECK_THROWS_WITH_AS(RunFolder::open(folder / "a/b"), doctest::Contains("not the folder of a run"),
                        UserError);
   CHECK_THROWS_WITH_AS(RunFolder::open(folder / "no"), doctest::Contains("there is no run folder"),
@@ -35,6 +36,39 @@ TEST_CASE("a run folder is made where nothing is, and opened where a run is") {
   CHECK(find_checkpoint(RunFolder::open(run.path()).path()) == run.best_checkpoint());
   CHECK(find_checkpoint(run.last_checkpoint()) == run.last_checkpoint());
   CHECK_THROWS_AS(find_checkpoint(folder / "no"), UserError);
+}
+
+TEST_CASE("taking a run folder back leaves what was there before it") {
+  const TemporaryFolder folder;
+  RunFolder::create(folder / "new").remove();
+  CHECK(!fs::exists(folder / "new"));
+  fs::create_directory(folder / "empty");
+  RunFolder::create(folder / "empty").remove();
+  CHECK(fs::is_empty(folder / "empty"));
+}
+
+TEST_CASE("a run that was killed before its first checkpoint is in nobody's way") {
+  const TemporaryFolder folder;
+  const RunFolder run = RunFolder::create(folder / "run");
+  folder.file("run/config.toml", "x");
+  folder.file("run/checkpoints/last.safetensors.tmp", "x");
+  RunFolder::check_free(run.path());
+  folder.file("run/notes", "of somebody");
+  CHECK_THROWS_WITH_AS(RunFolder::check_free(run.path()), doctest::Contains("exists already"), UserError);
+  fs::remove(folder / "run/notes");
+  folder.file("run/checkpoints/last.safetensors", "x");
+  CHECK_THROWS_WITH_AS(RunFolder::check_free(run.path()), doctest::Contains("exists already"), UserError);
+}
+
+TEST_CASE("a folder is locked once") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path.string();
+  {
+    const FolderLock lock(path, IfLocked::refuse);
+    CHECK_THROWS_WITH_AS(FolderLock(path, IfLocked::refuse),
+                         doctest::Contains("another process is writing in"), UserError);
+  }
+  const FolderLock again(path, IfLocked::wait);
 }
 
 TEST_CASE("resuming the metrics drops what lies behind the checkpoint, and a line that was cut off") {
