@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <sstream>
 
 #include "apps/commands/command_line.hpp"
 #include "apps/data/compression.hpp"
@@ -9,13 +10,14 @@
 #include "apps/interrupt.hpp"
 #include "apps/training_run.hpp"
 #include "engine/log.hpp"
+#include "engine/profile.hpp"
 
 namespace simsmoe::app {
 
 namespace {
 
 struct TrainLine {
-  std::string config, out, resume;
+  std::string config, out, resume, profile;
   Machine machine;
 };
 
@@ -83,6 +85,14 @@ void print_summary(Trainer& trainer, const std::string& folder) {
   print_result(lines);
 }
 
+void print_profile(const std::string& trace_file) {
+  profile::stop();
+  std::ostringstream table;
+  profile::print_table(table);
+  print_result(table.str());
+  profile::write_chrome_trace(trace_file);
+}
+
 }  // namespace
 
 int train_command(Arguments arguments) {
@@ -92,6 +102,8 @@ int train_command(Arguments arguments) {
   app.add_option("CONFIG", line.config, "TOML file; without one all keys have their defaults");
   app.add_option("--out", line.out, "run folder to make; default: the next free runs/NAME-N");
   app.add_option("--resume", line.resume, "go on with the run of this folder")->excludes("CONFIG", "--out");
+  app.add_option("--profile", line.profile,
+                 "time every op: a table at the end, and this file for chrome://tracing; for short runs");
   line.machine.add_options(app);
   app.footer(config_help());
   if (!parse(app, std::move(arguments))) return 0;
@@ -118,7 +130,10 @@ int train_command(Arguments arguments) {
     run = begin(*trainer, path, lock);
   }
   announce(*trainer, path);
-  if (!run->run()) {
+  if (!line.profile.empty()) profile::start(true);
+  const bool finished = run->run();
+  if (!line.profile.empty()) print_profile(line.profile);
+  if (!finished) {
     log_info("interrupted at step {}; go on with: simsmoe_app train --resume {}", trainer->state().step,
              path);
     return kInterruptedExitCode;

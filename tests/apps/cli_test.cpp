@@ -120,6 +120,15 @@ TEST_CASE("train leaves a run folder, evaluate and generate read it") {
   CHECK(place.run({"info", "run"}).out.find("layers.0.attention.qkv.weight") != std::string::npos);
 }
 
+TEST_CASE("train --profile shows where the time went") {
+  const Workplace place;
+  const ProgramResult result =
+      place.run({"train", "tiny.toml", "--out", "run", "--train.steps=2", "--profile", "trace.json"});
+  CHECK(result.exit_code == 0);
+  CHECK(result.out.find("grouped_matmul") != std::string::npos);
+  CHECK(json::parse(read_file(place.folder / "trace.json")).size() > 0);
+}
+
 TEST_CASE("help, version and lists") {
   const Workplace place;
   for (const char* command : {"train", "evaluate", "generate", "gradcheck", "data", "info"}) {
