@@ -9,8 +9,6 @@
 
 namespace simsmoe {
 
-void set_log_quiet(bool quiet);  // true: only warnings are shown
-
 namespace detail {
 enum class LogLevel : unsigned char { info, warning };
 void log_line(LogLevel level, std::string_view text);
