@@ -75,7 +75,7 @@ std::string table(const std::vector<CheckResult>& results) {
     if (result.check == "numeric") row.worst = std::max(row.worst, result.worst_error);
   }
   std::string text = fmt::format("{:<24} {:>6} {:>7} {:>7}  {}\n", "op", "cases", "checks", "failed",
-                                 "worst relative error of a gradient");
+                                 "worst error of a gradient / its largest entry");
   for (const auto& [op, row] : rows)
     text += fmt::format("{:<24} {:>6} {:>7} {:>7}  {:.1e}\n", op, row.cases.size(), row.checks, row.failed,
                         row.worst);

@@ -215,6 +215,11 @@ TEST_CASE("gradcheck of modules") {
     CHECK(report.worst_error == doctest::Approx(5e-7).epsilon(0.01));
     CHECK(report.worst_place.find("layer.weight[2]") == 0);
   }
+  SUBCASE("wrong, where all gradients are small") {
+    const Tensor small = Tensor::full({3}, 1e-5, DType::f64);
+    CHECK_FALSE(gradcheck(with(Bug::slightly_wrong_gradient), small, {w}).passed);
+    CHECK(gradcheck(with(Bug::none), small, {w}).passed);
+  }
   SUBCASE("names what receives no gradient") {
     const GradcheckReport report = gradcheck(with(Bug::none), weights, {w, unused});
     CHECK_FALSE(report.passed);

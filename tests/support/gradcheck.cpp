@@ -8,7 +8,7 @@ namespace simsmoe::testing {
 
 namespace {
 
-constexpr double kSmallestScale = 1e-3;
+constexpr double kSmallestScale = 1e-6;
 
 double largest_magnitude(const std::vector<double>& values) {
   double largest = 0.0;

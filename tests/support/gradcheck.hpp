@@ -16,9 +16,8 @@ namespace simsmoe::testing {
 struct GradcheckOptions {
   double tolerance = 1e-7;
   std::int64_t samples_per_tensor = 64;  // elements that are moved, spread evenly; all of a smaller tensor
-  // What the function chooses between (experts of a router, positions of a maximum). The derivative exists
-  // only while it stays the same, so the check fails when moving an element changes it. Called after each
-  // evaluation.
+  // What the function chose (experts of a router, positions of a maximum), asked after each evaluation. The
+  // derivative exists only while it stays the same, so the check fails when moving an element changes it.
   std::function<std::vector<std::int64_t>()> selection = {};
   bool allow_zero_gradient = false;  // true: a gradient that is zero everywhere is no problem
 };
@@ -38,7 +37,7 @@ struct GradcheckReport {
 // The difference is (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h, whose error falls with h^4, at
 // h = 1e-3 and, where that is not good enough, at a tenth of it: rounding (1e-16 / h) and curvature leave
 // about 1e-11. The error of an element is |backward - difference| relative to the largest entry of that
-// gradient, or to 1e-3 where all are smaller.
+// gradient, or to 1e-6 where all are smaller.
 GradcheckReport gradcheck(const std::function<Variable()>& loss, const std::vector<Variable>& parameters,
                           const GradcheckOptions& options = {});
 
