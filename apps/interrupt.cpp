@@ -1,4 +1,4 @@
-// See interrupt.hpp. A signal handler can reach nothing but a global: this flag is the program's only one.
+// See interrupt.hpp. A signal handler can reach nothing but a global.
 
 #include "apps/interrupt.hpp"
 

@@ -1,6 +1,5 @@
 #pragma once
-// Where a NaN or an infinity comes from: a forward and backward pass is run again under a tape that is
-// watched.
+// Where a NaN or an infinity comes from: forward and backward are run again on a tape that is watched.
 
 #include <functional>
 #include <string>

@@ -1,6 +1,5 @@
 #pragma once
-// A run is a folder: config.toml (resolved), manifest.json, metrics.jsonl and checkpoints/. See README.md for
-// what each holds.
+// A run is a folder: config.toml (resolved), manifest.json, metrics.jsonl and checkpoints/. See README.md.
 
 #include <string>
 

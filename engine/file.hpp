@@ -11,8 +11,8 @@ namespace simsmoe {
 std::string read_file(const std::string& path);
 
 // Writes the pieces one after the other to `path + ".tmp"`, syncs it, renames it to `path` and syncs the
-// folder. On failure (disk full, no permission) throws UserError and removes the temporary file; what was at
-// `path` stays.
+// folder. On failure (disk full, no permission) throws UserError, removes the temporary file and leaves what
+// was at `path`.
 void replace_file(const std::string& path, std::span<const std::string_view> pieces);
 
 }  // namespace simsmoe

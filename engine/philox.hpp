@@ -29,8 +29,8 @@ struct PhiloxBlock {
   std::uint32_t lane[4];
 };
 
-// The bits of block `block` of the stream at `step`: the key is the seed, the counter (block, stream ^
-// mix(step)).
+// The bits of block `block` of the stream at `step`: the key is the seed, the counter is
+// (block, stream ^ mix(step)).
 SMX_HOST_DEVICE inline PhiloxBlock philox(RandomKey key, std::uint64_t step, std::uint64_t block) {
   std::uint32_t k0 = static_cast<std::uint32_t>(key.seed), k1 = static_cast<std::uint32_t>(key.seed >> 32);
   const std::uint64_t where = key.stream ^ (step * 0x9e3779b97f4a7c15ull);

@@ -37,8 +37,7 @@ class Scope {
   bool active_ = false;
 };
 
-// One row per (op, phase), largest first: calls, total ms, mean us, share of the total. Nested scopes count
-// in both.
+// One row per (op, phase), largest first: calls, total ms, mean us, share. Nested scopes count in both.
 void print_table(std::ostream& out);
 void write_chrome_trace(const std::string& path);  // throws Error when the file cannot be written
 

@@ -15,9 +15,10 @@
 
 // The format: https://github.com/huggingface/safetensors, "Format". A file is
 //   u64 n (little endian) | n bytes of JSON | the elements of all tensors, without holes
-// and the JSON is {"__metadata__": {name: text}, name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0,
-// 24]}}. The checksum is XXH3-128 of the whole file with its own 32 digits read as '0'. It stands first in
-// the header, so its place is known before anything is parsed.
+// and the JSON is
+//   {"__metadata__": {name: text}, name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}.
+// The checksum is XXH3-128 of the whole file with its own 32 digits read as '0'. It stands first in the
+// header, so its place is known before anything is parsed.
 
 namespace simsmoe {
 
@@ -41,8 +42,7 @@ struct FormatDType {
 constexpr FormatDType kDTypes[] = {{"F32", DType::f32}, {"F64", DType::f64}, {"BF16", DType::bf16},
                                    {"I32", DType::i32}, {"I64", DType::i64}, {"U8", DType::u8}};
 
-// --- checksum
-// ------------------------------------------------------------------------------------------------
+// --- checksum ---------------------------------------------------------------------------------------
 
 class Checksum {
  public:
@@ -70,8 +70,7 @@ bool checksum_matches(std::string_view file) {
   return file.substr(kDigitsAt, kDigits) == checksum.digits();
 }
 
-// --- header
-// --------------------------------------------------------------------------------------------------
+// --- header -----------------------------------------------------------------------------------------
 
 struct Entry {
   std::string name;
@@ -243,8 +242,7 @@ TensorFile parse(std::string_view file, bool require_checksum) {
   return result;
 }
 
-// --- writing
-// -------------------------------------------------------------------------------------------------
+// --- writing ----------------------------------------------------------------------------------------
 
 // A JSON string; throws Error when the text is not UTF-8.
 std::string quoted(const std::string& text) {

@@ -7,9 +7,8 @@
 //   tape.backward(loss);                         // x.grad() is now defined; the tape is spent
 //
 // Rules (each has a test in tests/engine/tape_test.cpp):
-//  1. A backward closure captures Tensors, never Variables, and calls kernels, never ops: no reference
-//  cycles,
-//     nothing is recorded during backward, and the capture list is the saved set.
+//  1. A backward closure captures Tensors, never Variables, and calls kernels, never ops: references form
+//     no cycles, nothing is recorded during backward, and the capture list is the saved set.
 //  2. One kernel call per target(i). When one Variable is passed twice, the second call accumulates. A fused
 //     kernel with several targets is allowed only after the op has checked that its inputs are distinct.
 //  3. Creation order is topological order; nodes whose outputs received no gradient are skipped.
@@ -17,7 +16,7 @@
 //     until clear_grad(), and further backward passes add to them.
 //  5. A tape is single-use. Second derivatives are not supported.
 //  6. There are no in-place ops on Variables. Optimizers change parameter Tensors through kernels, after
-//  backward.
+//     backward has emptied the tape.
 //  7. Recomputation (activation checkpointing) is an op whose closure opens an inner Tape.
 //  8. A Variable computed on one tape cannot be an input on another, where the gradient would silently stop:
 //     detach() it.
@@ -59,8 +58,7 @@ class Variable {
 
   Variable detach() const;  // the same memory without history: no gradient flows through it
   void clear_grad() const;  // releases the gradient
-  // Replaces the gradient of a leaf, for gradient clipping and accumulation by hand; shape and dtype of
-  // value().
+  // Replaces the gradient of a leaf, for clipping and accumulation by hand; shape and dtype of value().
   void set_grad(Tensor grad) const;
   // Replaces the value of a leaf while nothing is recorded from it, for loading. Same shape.
   void set_value(Tensor value) const;

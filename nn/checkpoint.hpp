@@ -36,8 +36,7 @@ void save_checkpoint(const std::string& path, const ParameterStore& store, const
 // or written by a newer version.
 Checkpoint load_checkpoint(const std::string& path);
 
-// After the model was built on a preloaded store: throws UserError when tensors are left that it did not ask
-// for.
+// After the model was built on a preloaded store: throws UserError when it did not ask for all its tensors.
 void check_all_claimed(const ParameterStore& store);
 
 }  // namespace simsmoe::nn

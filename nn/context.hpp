@@ -12,7 +12,7 @@
 
 namespace simsmoe::nn {
 
-// One auxiliary loss of one layer, for example {"balance", "decoder.layers.1.moe", 0.01, value}.
+// One auxiliary loss of one layer, for example {"balance", "layers.1.feed_forward", 0.01, value}.
 struct LossTerm {
   std::string name;
   std::string where;
@@ -32,7 +32,7 @@ class LossTerms {
   std::vector<LossTerm> terms_;
 };
 
-// Numbers that a layer wants logged, for example {"decoder.layers.1.moe/load_max", 0.31}. Not differentiable.
+// Numbers that a layer wants logged, as {"layers.1.feed_forward/load_max", 0.31}. Not differentiable.
 using Metrics = std::map<std::string, double>;
 
 struct ForwardContext {

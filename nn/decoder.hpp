@@ -1,7 +1,6 @@
 #pragma once
 // A decoder-only language model as a stack of described sublayers. Brainformer, GLaM, Mistral, Switch and the
-// rest are descriptions (apps/model_factory), not classes. It knows nothing of experts: what stands at 'g' is
-// injected.
+// rest are descriptions (apps/model_factory), not classes. Of experts it knows nothing: 'g' is injected.
 
 #include <memory>
 #include <string>
@@ -18,12 +17,11 @@ enum class NormPlace : unsigned char { pre, post };  // x + f(norm(x))  or  norm
 enum class Positions : unsigned char { learned, rotary, none };
 
 struct DecoderOptions {
-  std::int64_t vocab = 256;  // V
-  std::int64_t dim = 128;    // D
-  std::int64_t heads = 4;    // H; must divide dim
-  std::int64_t layers = 4;   // repeats of `pattern`
-  std::string pattern =
-      "sg";  // sublayers of one layer: s attention, f dense feed-forward, g injected feed-forward
+  std::int64_t vocab = 256;       // V
+  std::int64_t dim = 128;         // D
+  std::int64_t heads = 4;         // H; must divide dim
+  std::int64_t layers = 4;        // repeats of `pattern`
+  std::string pattern = "sg";     // one layer: s attention, f dense feed-forward, g injected feed-forward
   std::int64_t max_length = 128;  // longest T (learned positions)
   NormKind norm = NormKind::layer_norm;
   NormPlace place = NormPlace::pre;
@@ -46,13 +44,12 @@ struct KeyValueCache {
 
 class Decoder {
  public:
-  // `injected` makes what stands at 'g' (may be empty when the pattern has none). Throws UserError on bad
-  // options.
+  // `injected` makes what stands at 'g'; empty: the pattern has none. Throws UserError on bad options.
   Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected);
   ~Decoder();
 
-  Variable logits(const Tensor& tokens,
-                  ForwardContext& ctx);  // tokens: i32 [B, T], T <= max_length -> [B, T, V]
+  // tokens: i32 [B, T], T <= max_length -> [B, T, V]
+  Variable logits(const Tensor& tokens, ForwardContext& ctx);
   // Mean next-token cross-entropy in nats (the task loss alone; auxiliary losses are in ctx.losses).
   Variable loss(const Tensor& tokens, const Tensor& targets, ForwardContext& ctx);  // both i32 [B, T] -> []
 

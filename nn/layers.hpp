@@ -1,7 +1,6 @@
 #pragma once
 // The plain layers: structs whose members are their parameters, made through a Scope, called with a context.
-// Mixed precision happens here and only here: maps compute in the context's dtype, norms in that of their
-// parameters (f32).
+// Mixed precision happens only here: maps compute in the context's dtype, norms in their parameters' (f32).
 
 #include <variant>
 

@@ -15,7 +15,7 @@ struct BroadcastAxis {
 
 struct BroadcastPlan {
   std::array<BroadcastAxis, Shape::kMaxRank> axes{};  // outermost first
-  int count = 0;                                      // at least 1, unless there are no elements
+  int count = 0;                                      // at least 1
   std::int64_t numel = 0;
   // The innermost axis; along it operands advance by 1 or stay.
   const BroadcastAxis& inner() const { return axes[static_cast<std::size_t>(count - 1)]; }

@@ -40,8 +40,7 @@ double sum_blocks(std::int64_t n, const F& sum_of) {
   return total;
 }
 
-// Column sums of a [rows, n] matrix that exists only row by row: add_one(row, sums) adds row `row` to
-// sums[0..n).
+// Column sums of a [rows, n] matrix that exists only row by row: add_one(row, sums) adds a row to sums[0..n).
 template <class T, class F>
 void sum_columns(std::int64_t rows, std::int64_t n, const GradTarget& to, const F& add_one) {
   constexpr std::int64_t kBlock = 64;

@@ -4,8 +4,7 @@
 #include "ops/check.hpp"
 
 // The mathematics of the family: every op is linear, y = A x with one entry 1 in each row of A, so that its
-// backward pass is dx = A^T dy: what was moved is moved back, what was repeated is summed, what was left out
-// is zero.
+// backward pass is dx = A^T dy: what was moved moves back, what was repeated is summed, the rest is 0.
 
 namespace simsmoe::ops {
 

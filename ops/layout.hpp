@@ -1,6 +1,5 @@
 #pragma once
-// Ops that move elements without changing them. Only reshape is free; tensors are contiguous, so the others
-// copy.
+// Ops that move elements without changing them. Tensors are contiguous, so that all but reshape copy.
 
 #include <vector>
 

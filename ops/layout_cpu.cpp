@@ -5,8 +5,7 @@
 #include "ops/layout.hpp"
 
 // Everything here is a walk over strided axes whose innermost step is one contiguous run (or one tile of a
-// transposition). Every element is written by one thread, and sums run in index order: the same bits for any
-// number of threads.
+// transposition). One thread writes an element, and sums run in index order: the same bits for any number.
 
 namespace simsmoe::cpu {
 
@@ -92,8 +91,7 @@ void permute_runs(const T* x, std::span<const Axis> axes, T* y, bool accumulate)
                });
 }
 
-// The innermost axes of x and y differ: tiles over these two, small enough that the lines of both stay in the
-// first cache.
+// The innermost axes of x and y differ: tiles over these two, so small that the first cache holds both sides.
 template <class T>
 void permute_tiles(const T* x, std::span<const Axis> axes, T* y, bool accumulate) {
   constexpr std::int64_t kTile = 32;

@@ -1,6 +1,5 @@
 #pragma once
-// Matrix products. All go through engine/cpu/gemm (CPU) or cuBLAS (GPU); bf16 operands are accumulated in
-// f32.
+// Matrix products. All go through engine/cpu/gemm (CPU) or cuBLAS (GPU); bf16 is accumulated in f32.
 
 #include "engine/dispatch.hpp"
 #include "engine/tape.hpp"

@@ -30,7 +30,7 @@ struct SgdStep {
 void sgd_step(const Tensor& parameter, const Tensor& gradient, const Tensor& momentum_buffer,
               const SgdStep& step);
 
-// sum(x^2) in double, in a fixed order for a given thread count.
+// sum(x^2) in double, in an order that the size alone decides.
 double squared_norm(const Tensor& x);
 
 }  // namespace simsmoe::ops

@@ -19,7 +19,7 @@ void check_experts(std::string_view op, const Tensor& experts, std::int64_t num_
   SMX_CHECK(num_experts >= 1, "[{}] expected at least one expert, got {}", op, num_experts);
 }
 
-// The plan fits itself and `x`, which lies where the plan lies.
+// What every op with a plan asks of its arguments.
 void check_plan(std::string_view op, const Variable& x, const Partition& plan) {
   check_float(op, x);
   SMX_CHECK(

@@ -5,8 +5,7 @@
 #include "engine/math.hpp"
 #include "ops/softmax.hpp"
 
-// One block owns a row; its threads stride over the columns. The twin of softmax_cpu.cpp, function by
-// function.
+// One block owns a row; its threads stride over the columns. softmax_cpu.cpp has the same functions in order.
 
 namespace simsmoe::cuda {
 

@@ -24,8 +24,7 @@ class TrainingBatches {
  public:
   // Throws UserError when the text is shorter than T + 1 tokens. `tokens` must stay alive.
   TrainingBatches(const TokenSequence& tokens, std::int64_t batch, std::int64_t length, std::uint64_t seed);
-  Batch at(
-      std::uint64_t index) const;  // the index-th batch since the start of training (counts micro-batches)
+  Batch at(std::uint64_t index) const;  // index: micro-batches since the start of training
   std::int64_t windows_per_epoch() const { return windows_; }
 
  private:
@@ -40,8 +39,7 @@ class TrainingBatches {
 // predicted exactly once; the last window and the last batch are filled up with ignored targets.
 class EvaluationBatches {
  public:
-  // max_batches > 0: only so many, spread evenly over the text. Throws UserError when the text has fewer than
-  // 2 tokens.
+  // max_batches > 0: only so many, spread evenly over the text. Throws UserError below 2 tokens of text.
   EvaluationBatches(const TokenSequence& tokens, std::int64_t batch, std::int64_t length,
                     std::int64_t max_batches = 0);
   std::int64_t size() const { return count_; }

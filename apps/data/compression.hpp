@@ -7,8 +7,7 @@
 
 namespace simsmoe::app {
 
-// The unpacked bytes of a gzip file (dictzip is one). Throws UserError when it is missing, damaged or cut
-// off.
+// The unpacked bytes of a gzip file (dictzip is one). Throws UserError when it is not there, or not whole.
 std::string read_gzip_file(const std::string& path);
 
 double gzip_bits_per_byte(std::string_view text);  // `gzip -9` by zlib, 0.1 % better than GNU's own

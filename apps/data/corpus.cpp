@@ -119,8 +119,7 @@ Corpus Corpus::open(const CorpusOptions& options) {
     corpus.path_ = prepare_corpus(options.name, options.folder);
   }
   corpus.mapping_ = std::make_shared<const Mapping>(corpus.path_);
-  // The parts are cut from the end, so that the standard split of enwik8 and text8 (90 / 5 / 5 MB) comes out
-  // exactly.
+  // Cut from the end, so that the standard split of enwik8 and text8 (90 / 5 / 5 MB) comes out exactly.
   const std::size_t size = corpus.mapping_->text().size();
   const auto part = [size](double fraction) {
     return static_cast<std::size_t>(std::floor(static_cast<double>(size) * fraction));

@@ -27,11 +27,10 @@ class Tokenizer {
 
 // kind: byte or char. `text` is the whole corpus (all three parts), from which char takes its characters.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text);
-std::unique_ptr<Tokenizer> tokenizer_from_description(
-    const std::string& description);  // throws UserError when broken
+// Throws UserError when the description is broken.
+std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& description);
 
-// A part of a corpus as token ids: the mapped bytes themselves for the byte vocabulary, encoded once
-// otherwise.
+// A part of a corpus as token ids: for the byte vocabulary the mapped bytes themselves, else encoded once.
 class TokenSequence {
  public:
   TokenSequence(const Tokenizer& tokenizer, std::string_view text);  // `text` must stay alive

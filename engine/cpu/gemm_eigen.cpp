@@ -1,6 +1,5 @@
 // Eigen's matrix product. The only file of the project that includes Eigen: it is compiled for AVX2 + FMA,
-// and an Eigen template that two files compile for different instruction sets would break the one-definition
-// rule.
+// and a template that two files compile for different instruction sets would break the one-definition rule.
 
 #define EIGEN_DONT_PARALLELIZE  // gemm.cpp divides the work
 #include <Eigen/Core>

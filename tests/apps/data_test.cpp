@@ -126,8 +126,7 @@ TEST_CASE("training batches: targets are the next tokens, and an epoch visits ev
     for (std::size_t i = 0; i < x.size(); ++i) CHECK(y[i] == (x[i] + 1) % 251);
     for (std::size_t row = 0; row < 3; ++row) firsts.insert(x[row * 10]);
   }
-  // 99 windows at distance 10 from one phase: their first bytes mod 251 are those of phase + 10 w, each once
-  // per w
+  // 99 windows at distance 10 from one phase: their first bytes are (phase + 10 w) mod 251, one for each w
   CHECK(firsts.size() == 99);
   std::multiset<int> expected;
   int found = -1;

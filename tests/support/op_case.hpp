@@ -3,9 +3,8 @@
 //
 //   SMX_CASES(softmax) {
 //     add("softmax", "3x7", {rand({3, 7})}, [](const Variables& x) { return ops::softmax(x[0]); });
-//     add_error("softmax", "integer", {integers({2}, 0, 5)}, [](const Variables& x) { return
-//     ops::softmax(x[0]); },
-//               "[softmax] expected a float tensor");
+//     add_error("softmax", "integer", {integers({2}, 0, 5)},
+//               [](const Variables& x) { return ops::softmax(x[0]); }, "[softmax] expected a float tensor");
 //   }
 
 #include <functional>
@@ -17,8 +16,7 @@
 namespace simsmoe::testing {
 
 // How one input is made. Floats are drawn uniformly from [low, high] by Philox keyed by the case's name,
-// rounded to bf16 (so that every dtype starts from the same numbers) and moved away from `kinks` by at least
-// `margin`.
+// rounded to bf16 (all dtypes start from the same numbers) and moved away from `kinks` by `margin` at least.
 struct InputSpec {
   Shape shape;
   double low = -1.0, high = 1.0;
@@ -31,8 +29,7 @@ struct InputSpec {
 
 InputSpec rand(Shape shape, double low = -1.0, double high = 1.0);
 InputSpec rand_away_from(Shape shape, std::vector<double> kinks, double low = -1.0, double high = 1.0);
-InputSpec distinct(
-    Shape shape);  // all elements differ by at least 0.05 within the last axis: for top-k and max
+InputSpec distinct(Shape shape);  // elements differ by at least 0.05 within the last axis: for top-k and max
 InputSpec integers(Shape shape, std::int64_t low, std::int64_t high, DType dtype = DType::i32);
 InputSpec fixed(Shape shape, std::vector<double> values);  // float, differentiable
 InputSpec fixed_integers(Shape shape, std::vector<double> values, DType dtype = DType::i32);

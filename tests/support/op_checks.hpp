@@ -1,6 +1,5 @@
 #pragma once
-// The questions that the suite asks of every op. Each is a function of a TestBench: one case on one device in
-// one dtype.
+// The questions that the suite asks of every op, as functions of a TestBench: a case on a device in a dtype.
 
 #include <string>
 #include <string_view>
