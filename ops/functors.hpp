@@ -147,6 +147,38 @@ struct Exp {
   }
 };
 
+// exp(x) - 1 without the cancellation near 0. In f32 (u - 1) x / log(u) with u = exp(x) rounded (Kahan).
+SMX_HOST_DEVICE inline double expm1(double x) { return ::expm1(x); }
+SMX_HOST_DEVICE inline float expm1(float x) {
+  const float u = math::exp(x), inner = (u - 1) * x / math::log(u);
+  const float bounded = u < 1e-7f ? -1.0f : (u > 1e8f ? u : inner);
+  return u == 1 ? x : (x != x ? x : bounded);
+}
+
+struct Expm1 {
+  static constexpr bool kSlopeFromY = true;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return expm1(x);
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A y) const {
+    return y + 1;
+  }
+};
+
+struct NormalCdf {
+  static constexpr bool kSlopeFromY = false;
+  template <class A>
+  SMX_HOST_DEVICE A value(A x) const {
+    return normal(x).cdf;
+  }
+  template <class A>
+  SMX_HOST_DEVICE A slope(A x) const {
+    return normal(x).density;
+  }
+};
+
 struct Log {
   static constexpr bool kSlopeFromY = false;
   template <class A>
@@ -228,7 +260,7 @@ struct Scale {
 
 using UnaryFunction =
     std::variant<functors::Relu, functors::Gelu, functors::GeluTanh, functors::Silu, functors::Sigmoid,
-                 functors::Tanh, functors::Exp, functors::Log, functors::Sqrt, functors::Square,
-                 functors::Softplus, functors::Abs, functors::Scale>;
+                 functors::Tanh, functors::Exp, functors::Expm1, functors::NormalCdf, functors::Log,
+                 functors::Sqrt, functors::Square, functors::Softplus, functors::Abs, functors::Scale>;
 
 }  // namespace simsmoe

@@ -19,4 +19,23 @@ Variable dropout(const Variable& x, double p, RandomKey key, std::uint64_t step)
   });
 }
 
+namespace {
+
+template <class Draw>
+Tensor drawn(const Shape& shape, DType dtype, Device device, Draw draw) {
+  std::vector<double> values(static_cast<std::size_t>(shape.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = draw(i);
+  return Tensor::from(values, shape).to(dtype).to(device);
+}
+
+}  // namespace
+
+Tensor uniform(const Shape& shape, DType dtype, RandomKey key, std::uint64_t step, Device device) {
+  return drawn(shape, dtype, device, [&](std::uint64_t i) { return random_uniform(key, step, i); });
+}
+
+Tensor normal(const Shape& shape, DType dtype, RandomKey key, std::uint64_t step, Device device) {
+  return drawn(shape, dtype, device, [&](std::uint64_t i) { return random_normal(key, step, i); });
+}
+
 }  // namespace simsmoe::ops

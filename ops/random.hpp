@@ -11,6 +11,11 @@ namespace simsmoe::ops {
 // mask is drawn again in the backward pass: nothing is saved.
 Variable dropout(const Variable& x, double p, RandomKey key, std::uint64_t step);
 
+// Draws of their own: element i is random_uniform or random_normal of (key, step, i), made on the host so that
+// every device sees the same bits. Not differentiable.
+Tensor uniform(const Shape& shape, DType dtype, RandomKey key, std::uint64_t step, Device device = kCpu);
+Tensor normal(const Shape& shape, DType dtype, RandomKey key, std::uint64_t step, Device device = kCpu);
+
 }  // namespace simsmoe::ops
 
 // y (+)= x * mask / (1 - p)

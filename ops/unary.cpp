@@ -29,6 +29,8 @@ Variable silu(const Variable& x) { return unary("silu", functors::Silu{}, x); }
 Variable sigmoid(const Variable& x) { return unary("sigmoid", functors::Sigmoid{}, x); }
 Variable tanh(const Variable& x) { return unary("tanh", functors::Tanh{}, x); }
 Variable exp(const Variable& x) { return unary("exp", functors::Exp{}, x); }
+Variable expm1(const Variable& x) { return unary("expm1", functors::Expm1{}, x); }
+Variable normal_cdf(const Variable& x) { return unary("normal_cdf", functors::NormalCdf{}, x); }
 Variable log(const Variable& x) { return unary("log", functors::Log{}, x); }
 Variable sqrt(const Variable& x) { return unary("sqrt", functors::Sqrt{}, x); }
 Variable square(const Variable& x) { return unary("square", functors::Square{}, x); }

@@ -16,8 +16,10 @@ Variable silu(const Variable& x);       // x * sigmoid(x)
 Variable sigmoid(const Variable& x);    // 1 / (1 + exp(-x)), without overflow
 Variable tanh(const Variable& x);
 Variable exp(const Variable& x);
-Variable log(const Variable& x);   // -inf at 0, NaN below
-Variable sqrt(const Variable& x);  // slope infinite at 0
+Variable expm1(const Variable& x);       // exp(x) - 1, exact near 0
+Variable normal_cdf(const Variable& x);  // Phi(x) = (1 + erf(x / sqrt 2)) / 2
+Variable log(const Variable& x);         // -inf at 0, NaN below
+Variable sqrt(const Variable& x);        // slope infinite at 0
 Variable square(const Variable& x);
 Variable softplus(const Variable& x);  // log(1 + exp(x)), without overflow
 Variable abs(const Variable& x);       // slope 0 at 0

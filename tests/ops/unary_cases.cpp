@@ -39,6 +39,8 @@ SMX_CASES(unary) {
   add_unary("sigmoid", &ops::sigmoid, around_zero, {-1000, -90, -20, 0, 20, 90, 1000});
   add_unary("tanh", &ops::tanh, around_zero, {-1000, -8, -0.625, 0, 0.0009765625, 0.625, 8, 1000});
   add_unary("exp", &ops::exp, around_zero, {-80, -10, 0, 5, 10});
+  add_unary("expm1", &ops::expm1, around_zero, {-80, -20, -0.0009765625, 0, 0.0009765625, 5, 10});
+  add_unary("normal_cdf", &ops::normal_cdf, around_zero, {-30, -6, -4.5, 0, 4.5, 6, 30});
   add_unary("log", &ops::log, positive, {0.03125, 0.5, 1, 1000, 1e30});
   add_unary("sqrt", &ops::sqrt, positive, {0.03125, 0.5, 1, 1000, 1e30});
   add_unary("square", &ops::square, around_zero, {-100, 0, 100});
