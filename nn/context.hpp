@@ -39,8 +39,12 @@ struct ForwardContext {
   bool training = false;
   std::uint64_t step = 0;  // optimizer step, counted from 0
   std::uint64_t draw = 0;  // number of this micro-batch since the start of training: the `step` of Philox
+  Tensor token_ids;  // integers, one per token of the pass in flat order; undefined where there are none
+  // Experts per token in place of the configured number, for layers that have experts; 0: as configured.
+  std::int64_t experts_per_token = 0;
   DType compute_dtype = DType::f32;  // what Linear and experts compute in (bf16: mixed precision)
   bool collect_metrics = false;      // metrics cost time: only on steps that are logged
+  bool compare_experts = false;      // metrics that run experts again: only now and then
   LossTerms losses;
   Metrics metrics;
 };

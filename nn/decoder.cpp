@@ -132,6 +132,7 @@ Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardCont
   SMX_CHECK(!ends_->position || end <= options_.max_length,
             "[decoder] expected at most {} learned positions, got {}", options_.max_length, end);
 
+  ctx.token_ids = tokens;
   Variable x = ends_->token(tokens);
   if (ends_->position) x = ops::add(x, ops::slice(ends_->position->weight, 0, first, end));
   x = dropout(x, options_.dropout, ends_->dropout_key, ctx);

@@ -76,10 +76,12 @@ Variable ParameterStore::create(std::string name, const Shape& shape, const Init
   return parameters_.back().variable;
 }
 
-Tensor ParameterStore::create_buffer(std::string name, const Shape& shape, DType dtype, double value) {
+Tensor ParameterStore::create_buffer(std::string name, const Shape& shape, DType dtype, const Init& init) {
   check_new(name);
   Tensor tensor = claim(name, shape, dtype);
-  if (!tensor.defined()) tensor = Tensor::full(shape, value, dtype, device_);
+  if (!tensor.defined()) tensor = init(shape, dtype, RandomKey{seed_, stream_of(name)}).to(device_);
+  SMX_CHECK(tensor.shape() == shape && tensor.dtype() == dtype,
+            "[store] initialiser of '{}' made {}, not {} {}", name, describe(tensor), name_of(dtype), shape);
   buffers_.push_back({std::move(name), tensor});
   return tensor;
 }
@@ -92,7 +94,12 @@ Variable Scope::parameter(std::string_view name, const Shape& shape, const Init&
 }
 
 Tensor Scope::buffer(std::string_view name, const Shape& shape, DType dtype, double value) const {
-  return store_->create_buffer(join(name), shape, dtype, value);
+  return buffer(name, shape, dtype,
+                [value](const Shape& s, DType d, RandomKey) { return Tensor::full(s, value, d); });
+}
+
+Tensor Scope::buffer(std::string_view name, const Shape& shape, DType dtype, const Init& init) const {
+  return store_->create_buffer(join(name), shape, dtype, init);
 }
 
 RandomKey Scope::key(std::string_view name) const { return {store_->seed(), stream_of(join(name))}; }

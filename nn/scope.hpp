@@ -61,7 +61,7 @@ class ParameterStore {
  private:
   friend class Scope;
   Variable create(std::string name, const Shape& shape, const Init& init, ParameterOptions options);
-  Tensor create_buffer(std::string name, const Shape& shape, DType dtype, double value);
+  Tensor create_buffer(std::string name, const Shape& shape, DType dtype, const Init& init);
   void check_new(const std::string& name) const;
   // The preloaded tensor of that name, converted and moved to the device; undefined: initialise.
   Tensor claim(const std::string& name, const Shape& shape, DType dtype);
@@ -86,6 +86,8 @@ class Scope {
   Variable parameter(std::string_view name, const Shape& shape, const Init& init,
                      ParameterOptions options = {}) const;
   Tensor buffer(std::string_view name, const Shape& shape, DType dtype, double value = 0.0) const;
+  // Filled by `init`, which may draw: a table that must survive a restart.
+  Tensor buffer(std::string_view name, const Shape& shape, DType dtype, const Init& init) const;
   RandomKey key(std::string_view name) const;  // for dropout and noise
   const std::string& path() const { return path_; }
   ParameterStore& store() const { return *store_; }
