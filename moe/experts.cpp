@@ -1,16 +1,39 @@
 // The grouped two-layer network of all experts.
 #include "moe/experts.hpp"
 
+#include <cmath>
+
 #include "nn/layers.hpp"
+#include "ops/layout.hpp"
 #include "ops/matmul.hpp"
 
 namespace simsmoe::moe {
 
+namespace {
+
+// W_e = sqrt(share) W_0 + sqrt(1 - share) W_e', with W_0 and all W_e' drawn by `init`: the variance stays. share = 1
+// makes all experts equal. Shapes: [E, ...].
+nn::Init alike(const nn::Init& init, double share) {
+  if (share == 0.0) return init;
+  return [init, share](const Shape& shape, DType dtype, RandomKey key) {
+    const RandomKey common_key{key.seed, key.stream ^ stream_of("common")};
+    const std::vector<double> common = init(shape.with(0, 1), DType::f64, common_key).to_vector<double>();
+    std::vector<double> weights = init(shape, DType::f64, key).to_vector<double>();
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      weights[i] = std::sqrt(share) * common[i % common.size()] + std::sqrt(1.0 - share) * weights[i];
+    return Tensor::from(weights, shape).to(dtype);
+  };
+}
+
+}  // namespace
+
 Experts::Experts(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
     : activation_(o.activation), dropout_(o.dropout), dropout_key_(scope.key("dropout")) {
   // An expert is a dense network of its own, so the fan-in is that of one expert, not of the stack.
-  up_ = scope.parameter("up", {o.experts, o.hidden, dim}, nn::init::linear(dim, o.init_std));
-  down_ = scope.parameter("down", {o.experts, dim, o.hidden}, nn::init::linear(o.hidden, o.output_std));
+  up_ = scope.parameter("up", {o.experts, o.hidden, dim},
+                        alike(nn::init::linear(dim, o.init_std), o.init_alike));
+  down_ = scope.parameter("down", {o.experts, dim, o.hidden},
+                          alike(nn::init::linear(o.hidden, o.output_std), o.init_alike));
   if (!o.bias) return;
   const nn::ParameterOptions no_decay{.trainable = true, .decay = false};
   up_bias_ = scope.parameter("up_bias", {o.experts, o.hidden}, nn::init::zeros(), no_decay);
@@ -24,6 +47,16 @@ Variable Experts::forward(const Variable& x, const Tensor& offsets, nn::ForwardC
   };
   const Variable hidden = nn::activate(activation_, map(nn::to_dtype(x, dtype), up_, up_bias_));
   return map(nn::dropout(hidden, dropout_, dropout_key_, ctx), down_, down_bias_);
+}
+
+Variable Experts::forward_pair(const Variable& x, std::int64_t a, std::int64_t b, DType compute_dtype) const {
+  SMX_CHECK(a < b, "[experts] expected a pair in ascending order, got {} and {}", a, b);
+  const std::int64_t n = x.size(0);
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(count() + 1), 0);
+  for (std::int64_t e = a; e < count(); ++e) offsets[static_cast<std::size_t>(e + 1)] = e < b ? n : 2 * n;
+  nn::ForwardContext calm;
+  calm.compute_dtype = compute_dtype;
+  return forward(ops::concat({x, x}, 0), Tensor::from(offsets, {count() + 1}), calm);
 }
 
 nn::Account Experts::account_of_one() const {

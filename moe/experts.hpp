@@ -11,14 +11,18 @@ namespace simsmoe::moe {
 
 class Experts {
  public:
-  // Parameters "up" [E, F, D], "down" [E, D, F] and with options.bias "up_bias" [E, F], "down_bias" [E, D];
-  // all uniform in +-1/sqrt(inputs).
+  // Parameters "up" [E, F, D], "down" [E, D, F] and with options.bias "up_bias" [E, F], "down_bias" [E, D]. Weights as
+  // nn::init::linear, of which options.init_alike is common to all experts; biases 0.
   Experts(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
 
   // y[r] = down_e drop(act(up_e x[r] + up_bias_e)) + down_bias_e for offsets[e] <= r < offsets[e + 1],
   // dropout in training only. x: [M, D] sorted by expert, offsets: i64 [E + 1] on the host -> [M, D] in the
   // dtype that the context computes in
   Variable forward(const Variable& x, const Tensor& offsets, nn::ForwardContext& ctx) const;
+
+  // Experts a < b on the same rows, without dropout: rows [0, n) of the result are a's outputs, [n, 2n) are b's.
+  // x: [n, D] -> [2n, D]
+  Variable forward_pair(const Variable& x, std::int64_t a, std::int64_t b, DType compute_dtype) const;
 
   // Parameters and forward FLOPs of one expert.
   nn::Account account_of_one() const;

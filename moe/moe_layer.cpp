@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moe/expert_cka.hpp"
 #include "nn/layers.hpp"
 #include "ops/layout.hpp"
+#include "ops/softmax.hpp"
 
 namespace simsmoe::moe {
 
@@ -16,39 +18,59 @@ const MoeOptions& validated(const MoeOptions& options) {
   return options;
 }
 
+BalanceForm balance_form(const MoeOptions& options) {
+  if (options.balance == "auto")
+    return options.reference() ? BalanceForm::reference : BalanceForm::switch_form;
+  return balance_form_from_name(options.balance);
+}
+
 }  // namespace
 
 MoeLayer::MoeLayer(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
     : options_(validated(options)),
-      balance_(balance_form_from_name(options.balance)),
+      balance_(balance_form(options)),
       path_(scope.path()),
       router_(make_router(scope / "router", options, dim)),
-      experts_(scope / "experts", options, dim) {}
+      experts_(scope / "experts", options, dim) {
+  if (options.similarity.enabled) similarity_.emplace(scope / "similarity", options, dim);
+}
 
 Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) {
+  const std::size_t first_term = ctx.losses.terms().size();
   const Variable tokens = ops::reshape(x, {x.shape().outer(-1), x.size(-1)});
-  const RouterOutput route = router_->route(tokens, ctx);
+  const RouterOutput route = router_->route(tokens, experts_, ctx);
   const DispatchPlan plan = make_plan(route.experts, options_.experts, options_.capacity_factor);
   // Cast before gathering: N rows instead of N * K.
   const Variable rows =
       ops::gather_tokens(nn::to_dtype(tokens, nn::compute_dtype(route.weights, ctx)), plan.partition);
   const Variable h = experts_.forward(rows, plan.partition.offsets, ctx);
   const Variable y = ops::combine_tokens(h, nn::to_dtype(route.weights, h.dtype()), plan.partition);
-  if (ctx.training) add_losses(route, plan, ctx);
-  if (ctx.collect_metrics) add_metrics(plan, ctx);
+  if (ctx.training) {
+    add_losses(route, plan, ctx);
+    if (similarity_) similarity_->learn(tokens, route, plan, h, experts_, path_, ctx);
+  }
+  if (ctx.collect_metrics) {
+    add_load_metrics(plan, ctx);
+    if (ctx.training) add_loss_metrics(first_term, ctx);
+  }
+  if (ctx.compare_experts) add_expert_metrics(tokens, route, ctx);
   return ops::reshape(y, x.shape());
 }
 
 void MoeLayer::add_losses(const RouterOutput& route, const DispatchPlan& plan,
                           nn::ForwardContext& ctx) const {
-  if (!route.logits.defined() || route.logits.size(0) == 0) return;  // no means over no tokens
-  if (options_.balance_weight > 0.0)
+  if (!route.balance || route.experts.size(0) == 0) return;  // no means over no tokens
+  if (options_.balance_weight > 0.0) {
+    const Variable probabilities =
+        route.probabilities.defined() ? route.probabilities : ops::softmax(route.logits);
     ctx.losses.add("balance", path_, options_.balance_weight,
-                   load_balance_loss(route.logits, plan.counts, options_.k, balance_));
-  if (options_.z_weight > 0.0) ctx.losses.add("z", path_, options_.z_weight, z_loss(route.logits));
+                   load_balance_loss(probabilities, plan.counts, route.experts.size(1), balance_));
+  }
+  if (options_.z_weight > 0.0 && route.logits.defined())
+    ctx.losses.add("z", path_, options_.z_weight, z_loss(route.logits));
 }
 
-void MoeLayer::add_metrics(const DispatchPlan& plan, nn::ForwardContext& ctx) const {
+void MoeLayer::add_load_metrics(const DispatchPlan& plan, nn::ForwardContext& ctx) const {
   std::vector<double> load = plan.counts.to_vector<double>();
   double choices = 0.0, entropy = 0.0;
   for (const double count : load) choices += count;
@@ -61,6 +83,25 @@ void MoeLayer::add_metrics(const DispatchPlan& plan, nn::ForwardContext& ctx) co
   ctx.metrics[path_ + "/load_min"] = *std::ranges::min_element(load);
   ctx.metrics[path_ + "/load_entropy"] = entropy;
   ctx.metrics[path_ + "/dropped"] = static_cast<double>(plan.dropped) / choices;
+  ctx.metrics[path_ + "/k"] = choices / static_cast<double>(plan.partition.position.size(0));
+}
+
+void MoeLayer::add_loss_metrics(std::size_t first_term, nn::ForwardContext& ctx) const {
+  for (std::size_t i = first_term; i < ctx.losses.terms().size(); ++i) {
+    const nn::LossTerm& term = ctx.losses.terms()[i];
+    ctx.metrics[path_ + "/loss/" + term.name] = term.weight * term.value.value().item();
+  }
+  if (similarity_) similarity_->add_metrics(path_, ctx.metrics);
+}
+
+void MoeLayer::add_expert_metrics(const Variable& tokens, const RouterOutput& route,
+                                  nn::ForwardContext& ctx) const {
+  const std::vector<PairCka> pairs = expert_cka(tokens.value(), route.experts, experts_);
+  ctx.metrics[path_ + "/expert_cka_pairs"] = static_cast<double>(pairs.size());
+  if (pairs.empty()) return;
+  double sum = 0.0;
+  for (const PairCka& pair : pairs) sum += pair.value;
+  ctx.metrics[path_ + "/expert_cka"] = sum / static_cast<double>(pairs.size());
 }
 
 nn::Account MoeLayer::account() const {
@@ -69,6 +110,7 @@ nn::Account MoeLayer::account() const {
   sum.parameters += experts_.count() * one.parameters;
   sum.active_parameters += options_.k * one.parameters;
   sum.flops_per_token += static_cast<double>(options_.k) * one.flops_per_token;
+  if (similarity_) sum.parameters += similarity_->parameters();  // used in training only
   return sum;
 }
 

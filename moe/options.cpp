@@ -2,8 +2,11 @@
 #include "moe/options.hpp"
 
 #include "moe/balance_losses.hpp"
+#include "moe/cka.hpp"
+#include "moe/k_schedule.hpp"
 #include "moe/moe_layer.hpp"
 #include "moe/router.hpp"
+#include "moe/similarity_losses.hpp"
 
 namespace simsmoe::moe {
 
@@ -13,31 +16,127 @@ void require(bool valid, const std::string& message) {
   if (!valid) throw UserError(message);
 }
 
+void at_least(double low, double value, std::string_view key) {
+  require(value >= low, low == 0.0 ? fmt::format("{} must not be negative, got {}", key, value)
+                                   : fmt::format("{} must be at least {}, got {}", key, low, value));
+}
+
+void within(double low, double high, double value, std::string_view key) {
+  require(value >= low && value <= high,
+          fmt::format("{} must be in [{}, {}], got {}", key, low, high, value));
+}
+
+void one_of(std::initializer_list<std::string_view> names, const std::string& value, std::string_view key) {
+  for (const std::string_view name : names)
+    if (value == name) return;
+  throw UserError(fmt::format("{} must be {}, got '{}'", key, fmt::join(names, ", "), value));
+}
+
+void validate(const CompeteOptions& c, const MoeOptions& o) {
+  require(c.version == 1 || c.version == 2, fmt::format("compete.version must be 1 or 2, got {}", c.version));
+  one_of({"auto", "softplus", "norm", "relu", "silu", "sigmoid"}, c.response, "compete.response");
+  one_of({"auto", "bernoulli", "lambda"}, c.schedule, "compete.schedule");
+  one_of({"mse", "kl"}, c.distillation, "compete.distillation");
+  within(0.0, 1.0, c.rate, "compete.rate");
+  within(0.0, 1.0, c.warmup, "compete.warmup");
+  at_least(1.0, static_cast<double>(c.max_layers), "compete.max_layers");
+  at_least(1.0, static_cast<double>(c.iteration), "compete.iteration");
+  at_least(0.0, c.router_weight, "compete.router_weight");
+  at_least(0.0, c.diversity_weight, "compete.diversity_weight");
+  at_least(0.0, c.hybrid, "compete.hybrid");
+  require(c.version == 1 || c.schedule != "lambda",
+          "compete.schedule = lambda belongs to compete.version = 1");
+  require(c.version == 1 || c.rate * static_cast<double>(o.layers) <= static_cast<double>(c.max_layers),
+          fmt::format("compete.rate = {} of {} layers is more than compete.max_layers = {} in every step",
+                      c.rate, o.layers, c.max_layers));
+}
+
+void validate(const SimilarityOptions& s, const MoeOptions& o) {
+  check_similarity_loss(s.loss);
+  cka_kernel_from_name(s.kernel);
+  at_least(0.0, s.beta, "similarity.beta");
+  at_least(0.0, s.frequency, "similarity.frequency");
+  require(s.sigma > 0.0, fmt::format("similarity.sigma must be positive, got {}", s.sigma));
+  at_least(2.0, static_cast<double>(s.min_tokens), "similarity.min_tokens");
+  at_least(static_cast<double>(s.min_tokens), static_cast<double>(s.max_tokens), "similarity.max_tokens");
+  require(s.threshold < largest_likeness(s),
+          fmt::format("similarity.threshold = {} can never be exceeded: similarity.loss = {} is at most {}",
+                      s.threshold, s.loss, largest_likeness(s)));
+  require(!s.enabled || o.experts >= 2,
+          "similarity.enabled compares experts: moe.experts must be at least 2");
+  require(!s.enabled || o.k > 1 || o.custom_router || o.router != "hash",
+          "similarity.enabled with moe.k = 1 compares with the runner-up, and moe.router = hash has none");
+}
+
 }  // namespace
 
 void validate(const MoeOptions& o) {
-  require(o.experts >= 1, fmt::format("moe.experts must be at least 1, got {}", o.experts));
-  require(o.k >= 1, fmt::format("moe.k must be at least 1, got {}", o.k));
+  at_least(1.0, static_cast<double>(o.experts), "moe.experts");
+  at_least(1.0, static_cast<double>(o.k), "moe.k");
   require(o.k <= o.experts,
           fmt::format("moe.k = {} is more than moe.experts = {}: a token cannot choose more "
                       "experts than there are",
                       o.k, o.experts));
-  require(o.hidden >= 1, fmt::format("moe.hidden must be at least 1, got {}", o.hidden));
+  at_least(1.0, static_cast<double>(o.hidden), "moe.hidden");
   require(o.dropout >= 0.0 && o.dropout < 1.0,
           fmt::format("moe.dropout must be in [0, 1), got {}", o.dropout));
-  require(o.balance_weight >= 0.0,
-          fmt::format("moe.balance_weight must not be negative, got {}", o.balance_weight));
-  require(o.z_weight >= 0.0, fmt::format("moe.z_weight must not be negative, got {}", o.z_weight));
-  require(o.capacity_factor >= 0.0,
-          fmt::format("moe.capacity_factor must not be negative, got {}", o.capacity_factor));
+  within(0.0, 1.0, o.init_alike, "moe.init_alike");
+  one_of({"paper", "reference"}, o.variant, "moe.variant");
   selection_order_from_name(o.router_order);
-  balance_form_from_name(o.balance);
+  if (o.balance != "auto") balance_form_from_name(o.balance);
+  at_least(0.0, o.balance_weight, "moe.balance_weight");
+  at_least(0.0, o.z_weight, "moe.z_weight");
+  at_least(0.0, o.capacity_factor, "moe.capacity_factor");
+  at_least(0.0, o.importance_weight, "moe.importance_weight");
+  at_least(0.0, o.load_weight, "moe.load_weight");
+  require(o.jitter >= 0.0 && o.jitter < 1.0, fmt::format("moe.jitter must be in [0, 1), got {}", o.jitter));
+  at_least(0.0, o.bias_update_rate, "moe.bias_update_rate");
+  at_least(0.0, static_cast<double>(o.router_dim), "moe.router_dim");
+  at_least(0.0, static_cast<double>(o.k_schedule.k_min), "moe.k_min");
+  at_least(0.0, static_cast<double>(o.k_schedule.k_max), "moe.k_max");
+  if (o.k_schedule.name != "auto") KSchedule{o};
+  within(0.0, 1.0, o.stablemoe.stage1, "stablemoe.stage1");
+  at_least(1.0, static_cast<double>(o.stablemoe.distilled_dim), "stablemoe.distilled_dim");
+  at_least(0.0, o.stablemoe.balance_weight, "stablemoe.balance_weight");
+  at_least(0.0, o.stablemoe.distill_weight, "stablemoe.distill_weight");
+  at_least(1.0, static_cast<double>(o.hyper.size), "hyper.size");
+  validate(o.compete, o);
+  validate(o.similarity, o);
+}
+
+std::vector<std::string> absent_losses(const MoeOptions& o) {
+  std::vector<std::string> absent;
+  const auto note = [&](bool off, std::string_view loss, std::string_view key) {
+    if (off) absent.push_back(fmt::format("{} ({} = 0)", loss, key));
+  };
+  if (o.router == "noisy_topk") {
+    note(o.importance_weight == 0.0, "importance", "moe.importance_weight");
+    note(o.load_weight == 0.0, "load", "moe.load_weight");
+  } else if (o.router == "stablemoe") {
+    note(o.stablemoe.balance_weight == 0.0, "balance", "stablemoe.balance_weight");
+    note(o.stablemoe.distill_weight == 0.0, "distill", "stablemoe.distill_weight");
+  } else if (!has_balance_loss(o.router)) {
+    absent.push_back(fmt::format("balance (router {} has none)", o.router));
+  } else {
+    note(o.balance_weight == 0.0, "balance", "moe.balance_weight");
+    note(o.z_weight == 0.0, "z", "moe.z_weight");
+  }
+  if (o.router == "compete") {
+    note(o.compete.router_weight == 0.0, "router", "compete.router_weight");
+    note(o.compete.version == 2 && o.compete.diversity_weight == 0.0, "diversity",
+         "compete.diversity_weight");
+  }
+  if (!o.similarity.enabled) absent.emplace_back("similarity (similarity.enabled = false)");
+  note(o.similarity.enabled && o.similarity.beta == 0.0, "similarity", "similarity.beta");
+  return absent;
 }
 
 nn::FeedForwardFactory feed_forward_factory(MoeOptions options) {
   validate(options);
-  return [options = std::move(options)](const nn::Scope& scope, std::int64_t dim, int /*index*/) {
-    return std::make_unique<MoeLayer>(scope, options, dim);
+  return [options = std::move(options)](const nn::Scope& scope, std::int64_t dim, int /*index*/) mutable {
+    auto layer = std::make_unique<MoeLayer>(scope, options, dim);
+    ++options.layer;
+    return layer;
   };
 }
 

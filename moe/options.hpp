@@ -1,12 +1,79 @@
 #pragma once
-// What configures a mixture-of-experts feed-forward.
+// What configures a mixture-of-experts feed-forward: the layer, its router, similarity learning. The equations
+// behind each value are in the file of the router that reads it (moe/routers).
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "nn/feed_forward.hpp"
 
 namespace simsmoe::moe {
+
+class Router;
+struct MoeOptions;
+
+// Makes the router of a layer of width `dim`; see moe/router.hpp.
+using RouterMaker = std::function<std::unique_ptr<Router>(const nn::Scope& scope, const MoeOptions& options,
+                                                          std::int64_t dim)>;
+
+// How many experts a token uses while k changes in the course of a training (moe/k_schedule.hpp).
+struct KScheduleOptions {
+  // none, linear, cosine, exponential, multi_step, and each with _decrease; auto: linear for the routers whose
+  // recipe has one (smoe_dropout, hyper), else none
+  std::string name = "auto";
+  std::int64_t k_min = 0;  // 0: E / 2, at least 1
+  std::int64_t k_max = 0;  // 0: E
+};
+
+// moe/routers/stablemoe.cpp
+struct StableMoeOptions {
+  double stage1 = 0.1;              // part of the training before the distilled router takes over
+  std::int64_t distilled_dim = 50;  // width of the word embedding that routes
+  double balance_weight = 0.3;
+  double distill_weight = 0.3;
+};
+
+// moe/routers/hyper.cpp
+struct HyperOptions {
+  std::int64_t size = 256;  // S, inner width of the hypernetwork
+  bool trainable = false;   // an ablation; the paper freezes it
+};
+
+// moe/routers/compete.cpp and moe/routers/compete_schedule.cpp
+struct CompeteOptions {
+  std::int64_t version = 2;  // of the paper: 2 (2025) or 1 (2024)
+  std::string response =
+      "auto";  // softplus, norm, relu, silu, sigmoid; auto: softplus in version 2, norm in 1
+  std::string schedule = "auto";     // bernoulli (rate), lambda; auto: bernoulli in version 2, lambda in 1
+  double rate = 0.05;                // probability that a layer competes in a step
+  double warmup = 0.05;              // part of the training before the first competition (version 2)
+  std::int64_t max_layers = 3;       // that compete in one step (version 2)
+  std::int64_t iteration = 1000;     // steps for which a draw of lambda holds (version 1)
+  double router_weight = 0.01;       // of the loss that teaches the router the outcome
+  double diversity_weight = 0.01;    // of the loss on the likeness of the winners' outputs (version 2)
+  double hybrid = 0.0;               // weight of the further router loss on the winners alone (version 2)
+  std::string distillation = "mse";  // or kl (version 1)
+  bool combine_router = false;       // the response is averaged with the router's logits (version 1)
+};
+
+// moe/similarity_learning.hpp
+struct SimilarityOptions {
+  bool enabled = false;
+  double beta = 0.01;        // weight of the loss
+  double frequency = 16.0;   // f*: a pair is checked when its shared tokens add up to this many batches
+  double threshold = 0.5;    // T*: only pairs more alike than this are pushed apart
+  std::string loss = "cka";  // cka, cosine, abs_cosine, infonce, dcl, nt_xent (moe/similarity_losses.hpp)
+  std::string kernel = "rbf_median";  // of cka: rbf_median, rbf (with sigma), linear
+  double sigma = 0.8;
+  bool debiased = true;        // of cka; false: the paper's estimator, inflated for few tokens
+  bool normalize = false;      // rows of the projected outputs to length 1
+  bool reuse_outputs = false;  // decide on the outputs that the layer computed anyway
+  std::int64_t min_tokens = 4;
+  std::int64_t max_tokens = 1024;
+};
 
 struct MoeOptions {
   std::int64_t experts = 8;   // E
@@ -17,23 +84,52 @@ struct MoeOptions {
   double dropout = 0.0;     // after the activation inside an expert
   double init_std = 0.0;    // of the maps up and of the router; 0: U(+-1/sqrt(inputs)); see nn::LinearOptions
   double output_std = 0.0;  // the same for the maps down
+  double init_alike = 0.0;  // share of the experts' initial weights that all have in common, 0 to 1
+
   std::string router = "smoe";
+  // A router of the user's own in place of the one that `router` names.
+  RouterMaker custom_router = {};
+  // paper: as the paper's equations have it; reference: what the published code computes when it is run.
+  std::string variant = "paper";
   // topk_softmax: softmax over the k kept logits (weights sum to 1); softmax_topk: the k largest of the
   // softmax over all E (weights sum to < 1). k = 1 always uses softmax_topk: a weight of 1 has no gradient.
   std::string router_order = "topk_softmax";
   bool router_bias = false;
-  double balance_weight = 0.01;    // alpha; 0 turns the loss off
-  std::string balance = "switch";  // switch (uniform value 1) or reference (uniform value 1/k)
-  double z_weight = 0.0;           // of the router z-loss; 0 turns it off
+  double balance_weight = 0.01;  // alpha; 0 turns the loss off
+  // switch (uniform value 1) or reference (uniform value 1/k); auto: switch for the variant paper
+  std::string balance = "auto";
+  double z_weight = 0.0;  // of the router z-loss; 0 turns it off
   // 0: no token is dropped; else an expert takes at most C = ceil(factor * k * N / E) copies.
   double capacity_factor = 0.0;
+
+  double importance_weight = 0.1;   // noisy_topk
+  double load_weight = 0.1;         // noisy_topk
+  double jitter = 0.1;              // switch
+  double bias_update_rate = 0.001;  // loss_free
+  std::int64_t router_dim = 0;      // xmoe: width of the space of its cosines; 0: E / 2, at least 2
+  KScheduleOptions k_schedule = {};
+  StableMoeOptions stablemoe = {};
+  HyperOptions hyper = {};
+  CompeteOptions compete = {};
+  SimilarityOptions similarity = {};
+
+  // What a layer must know of the model around it.
+  std::int64_t vocab = 0;   // V, for routers that read token ids; 0: unknown
+  std::int64_t steps = 0;   // of the whole training, for schedules; 0: unknown
+  std::int64_t layer = 0;   // number of this layer among the MoE layers
+  std::int64_t layers = 1;  // MoE layers in the model
+
+  bool reference() const { return variant == "reference"; }
 };
 
-// Throws UserError naming the key ("moe.k ...") when a value is out of range or a name is unknown. The name
-// of the router is checked where it is made (make_router).
+// Throws UserError naming the key ("moe.k ...") when a value is out of range or a name is unknown.
 void validate(const MoeOptions& options);
 
-// Makes the MoE layer of every 'g' sublayer.
+// The auxiliary losses that a training with these options will not have, each with its reason, for a log line:
+// "z (moe.z_weight = 0)", "balance (not a loss of router hash)".
+std::vector<std::string> absent_losses(const MoeOptions& options);
+
+// Makes the MoE layer of every 'g' sublayer, one after the other; sets `layer`.
 nn::FeedForwardFactory feed_forward_factory(MoeOptions options);
 
 }  // namespace simsmoe::moe

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "moe/options.hpp"
@@ -13,25 +14,38 @@
 
 namespace simsmoe::moe {
 
+class Experts;
+
 // N tokens, E experts, K choices per token. Floats have the dtype of the parameters (f32 or f64), also when
 // the experts compute in bf16: a rounded score is a different choice.
 struct RouterOutput {
   Variable weights;  // [N, K]: what the output of each choice is multiplied by
   Tensor experts;    // i32 [N, K], first choice first; -1 is a choice that was not made
-  Variable logits;  // [N, E]: what the balance and z losses are computed from; undefined: the layer adds none
+  Variable logits;   // [N, E]: what the z-loss is computed from; undefined: the router has none
+  // [N, E], rows sum to 1: what the layer's balance loss averages; undefined: softmax(logits). Without logits it also
+  // names the runner-up of a single choice.
+  Variable probabilities = {};
+  bool balance =
+      true;  // false: the layer adds neither balance nor z-loss; the router has losses of its own or none
 };
 
 class Router {
  public:
   virtual ~Router() = default;
-  // x: [N, D]. A router with losses of its own adds them to ctx.losses.
-  virtual RouterOutput route(const Variable& x, nn::ForwardContext& ctx) = 0;
+  // x: [N, D]. `experts` are the layer's, for routers that let them compete. A router with losses of its own
+  // adds them to ctx.losses, in training only; one with state advances it, in training only.
+  virtual RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) = 0;
   virtual nn::Account account() const = 0;
 };
 
-// The router named options.router. Throws UserError listing the known names.
+// options.custom_router, or the router named options.router. Throws UserError suggesting the nearest known name,
+// or naming the option that does not suit the router.
 std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
 std::vector<std::string> router_names();
+// Whether inference may use another number of experts per token than moe.k (ctx.experts_per_token).
+bool serves_any_k(const std::string& router);
+// Whether the router is balanced by a loss of the layer or of its own.
+bool has_balance_loss(const std::string& router);
 
 enum class SelectionOrder : unsigned char { topk_softmax, softmax_topk };
 SelectionOrder selection_order_from_name(
@@ -43,5 +57,11 @@ SelectionOrder selection_order_from_name(
 // k = 1 always takes softmax_topk (Switch Transformer, Fedus et al. 2021, eq. 2): the other weight would be
 // the constant 1, and no gradient of the task would reach the router. logits: [N, E]
 RouterOutput select_topk(const Variable& logits, std::int64_t k, SelectionOrder order);
+
+// 1 where token t chose expert e, else 0. experts: i32 [N, K] -> [N, E]
+Tensor chosen_mask(const Tensor& experts, std::int64_t num_experts, DType dtype);
+
+// The same choice for given experts: the weights of logits at `experts`. logits: [N, E], experts: i32 [N, K]
+Variable weights_at(const Variable& logits, const Tensor& experts, SelectionOrder order);
 
 }  // namespace simsmoe::moe

@@ -3,15 +3,21 @@
 //   g_t = W x_t (+ b)                     W: [E, D], b: [E]
 //   S_t = the k largest of g_t
 //   w_t = softmax(g_t[S_t])               order topk_softmax (SimSMoE and CompeteSMoE as published in code)
-//   w_t = softmax(g_t)[S_t]               order softmax_topk (Shazeer et al. 2017 and the papers' equations;
-//   k = 1)
+//   w_t = softmax(g_t)[S_t]               order softmax_topk (Shazeer et al. 2017, the papers' equations; k = 1)
 //
-// The first form equals the second divided by its sum. Sources: Do et al. 2025 (SimSMoE, arXiv 2406.15883),
-// eq. 1-2; Fedus et al. 2021 (Switch Transformer, arXiv 2101.03961), eq. 1-2.
+// The first form equals the second divided by its sum. The variant "reference" has a bias, as the published code
+// has. Sources: Do et al. 2025 (SimSMoE, arXiv 2406.15883), eq. 1-2; Fedus et al. 2021 (Switch Transformer,
+// arXiv 2101.03961), eq. 1-2.
+//
+// Two relatives whose map stays as it was drawn, so that the experts learn and the choice does not. Neither has a
+// balance loss, as there is nothing that it could teach:
+//   random         k fixed
+//   smoe_dropout   k grows while training, any k serves in inference: SMoE-Dropout, Chen et al. 2023 (Sparse MoE as
+//                  the New Dropout, arXiv 2303.01610), section 3; schedules in moe/k_schedule.hpp
 
+#include "moe/k_schedule.hpp"
 #include "moe/routers/routers.hpp"
-#include "nn/layers.hpp"
-#include "ops/matmul.hpp"
+#include "moe/routers/score_map.hpp"
 
 namespace simsmoe::moe {
 
@@ -19,29 +25,43 @@ namespace {
 
 class SmoeRouter : public Router {
  public:
-  SmoeRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-      : k_(options.k),
+  SmoeRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool trainable,
+             const std::string& k_recipe)
+      : k_(options, k_recipe),
         order_(selection_order_from_name(options.router_order)),
-        map_(scope, dim, options.experts, {.bias = options.router_bias, .init_std = options.init_std}) {}
+        scores_(scope, options, dim, trainable),
+        trainable_(trainable) {}
 
-  RouterOutput route(const Variable& x, nn::ForwardContext& /*ctx*/) override {
-    // Not map_(x, ctx): that would compute in bf16 where the rest of the model does.
-    return select_topk(ops::linear(nn::to_dtype(x, map_.weight.dtype()), map_.weight, map_.bias), k_, order_);
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+    RouterOutput out = select_topk(scores_(x), k_(ctx), order_);
+    out.balance = trainable_;
+    return out;
   }
 
-  nn::Account account() const override { return map_.account(); }
+  nn::Account account() const override { return scores_.account(); }
 
  private:
-  std::int64_t k_;
+  KSchedule k_;
   SelectionOrder order_;
-  nn::Linear map_;
+  ScoreMap scores_;
+  bool trainable_;
 };
 
 }  // namespace
 
 std::unique_ptr<Router> make_smoe_router(const nn::Scope& scope, const MoeOptions& options,
                                          std::int64_t dim) {
-  return std::make_unique<SmoeRouter>(scope, options, dim);
+  return std::make_unique<SmoeRouter>(scope, options, dim, true, "none");
+}
+
+std::unique_ptr<Router> make_random_router(const nn::Scope& scope, const MoeOptions& options,
+                                           std::int64_t dim) {
+  return std::make_unique<SmoeRouter>(scope, options, dim, false, "none");
+}
+
+std::unique_ptr<Router> make_smoe_dropout_router(const nn::Scope& scope, const MoeOptions& options,
+                                                 std::int64_t dim) {
+  return std::make_unique<SmoeRouter>(scope, options, dim, false, "linear");
 }
 
 }  // namespace simsmoe::moe

@@ -1,0 +1,146 @@
+// The definitions are in the header.
+#include "moe/cka.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/binary.hpp"
+#include "ops/layout.hpp"
+#include "ops/matmul.hpp"
+#include "ops/reduce.hpp"
+#include "ops/unary.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+constexpr double kSmallestNorms = 1e-12;
+
+Variable inner(const Variable& a, const Variable& b) { return ops::sum(ops::mul(a, b)); }
+
+// HKH by the means of rows, columns and all: K - row - column + all.
+Variable centred(const Variable& k) {
+  const Variable columns = ops::mean(k, 0, true);
+  return ops::add(ops::sub(ops::sub(k, ops::mean(k, 1, true)), columns), ops::mean(columns));
+}
+
+// |x_i - x_j|^2 for rows with mean zero, where the difference of large numbers is smallest; never negative. [n, n]
+Variable squared_distances(const Variable& x) {
+  const std::int64_t n = x.size(0);
+  const Variable square = ops::sum(ops::square(x), 1);
+  const Variable products = ops::scale(ops::matmul(x, x, {.transpose_b = true}), -2.0);
+  return ops::relu(ops::add(ops::add(products, ops::reshape(square, {n, 1})), ops::reshape(square, {1, n})));
+}
+
+// The lower median of the entries above zero; 1 when there are none.
+double median_of_positive(const Tensor& distances) {
+  std::vector<double> values = distances.to_vector<double>();
+  std::erase_if(values, [](double d) { return !(d > 0.0); });
+  if (values.empty()) return 1.0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+// The Gram matrix up to a constant that vanishes when centred: K for the linear kernel of centred rows, K - 1 for rbf.
+struct Gram {
+  Variable k;  // [n, n]
+  double mean_kernel;
+};
+
+Gram gram(const Variable& x, const CkaOptions& options) {
+  const double off_diagonal = static_cast<double>(x.size(0) * (x.size(0) - 1));
+  if (options.kernel == CkaKernel::linear) {
+    const Variable k = ops::matmul(x, x, {.transpose_b = true});
+    return {k, -ops::sum(ops::square(x.detach())).value().item() / off_diagonal};  // all entries sum to 0
+  }
+  const Variable distances = squared_distances(x);
+  const double variance = options.kernel == CkaKernel::rbf ? options.sigma * options.sigma
+                                                           : median_of_positive(distances.value());
+  const Variable k = ops::expm1(ops::scale(distances, -0.5 / variance));
+  return {k, 1.0 + ops::sum(k.detach()).value().item() / off_diagonal};
+}
+
+// Entries on the diagonal become 0.
+Variable without_diagonal(const Variable& k) {
+  const std::int64_t n = k.size(0);
+  std::vector<double> mask(static_cast<std::size_t>(n * n), 1.0);
+  for (std::int64_t i = 0; i < n; ++i) mask[static_cast<std::size_t>(i * n + i)] = 0.0;
+  return ops::mul(k, Variable(Tensor::from(mask, {n, n}).to(k.device())));
+}
+
+Variable hsic1(const Variable& k, const Variable& l) {
+  const auto n = static_cast<double>(k.size(0));
+  const Variable rows_k = ops::sum(k, 1), rows_l = ops::sum(l, 1);
+  const Variable sums = ops::mul(ops::sum(rows_k), ops::sum(rows_l));
+  const Variable total = ops::add(ops::sub(inner(k, l), ops::scale(inner(rows_k, rows_l), 2.0 / (n - 2.0))),
+                                  ops::scale(sums, 1.0 / ((n - 1.0) * (n - 2.0))));
+  return ops::scale(total, 1.0 / (n * (n - 3.0)));
+}
+
+// <HKH, HLH> of linear kernels is |Y'X|^2 of centred columns: no matrix has n^2 entries.
+Variable feature_product(const Variable& x, const Variable& y) {
+  return ops::sum(ops::square(ops::matmul(y, x, {.transpose_a = true})));
+}
+
+}  // namespace
+
+CkaKernel cka_kernel_from_name(const std::string& name) {
+  if (name == "linear") return CkaKernel::linear;
+  if (name == "rbf") return CkaKernel::rbf;
+  if (name == "rbf_median") return CkaKernel::rbf_median;
+  throw UserError(fmt::format("similarity.kernel must be linear, rbf or rbf_median, got '{}'", name));
+}
+
+Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options) {
+  SMX_CHECK(x_in.rank() == 2 && y_in.rank() == 2 && x_in.size(0) == y_in.size(0),
+            "[cka] expected two matrices with as many rows, got {} and {}", describe(x_in.value()),
+            describe(y_in.value()));
+  const std::int64_t n = x_in.size(0);
+  SMX_CHECK(n >= (options.debiased ? 4 : 2), "[cka] expected at least {} rows, got {}",
+            options.debiased ? 4 : 2, n);
+  const auto prepared = [](const Variable& v) {
+    const Variable wide = ops::cast(v, DType::f64);
+    return ops::sub(wide, ops::mean(wide, 0, true));
+  };
+  const Variable x = prepared(x_in), y = prepared(y_in);
+  if (options.kernel == CkaKernel::linear && !options.debiased && x.size(1) < n && y.size(1) < n) {
+    const double squares =
+        ops::sum(ops::square(x.detach())).value().item() + ops::sum(ops::square(y.detach())).value().item();
+    return {feature_product(x, y), feature_product(x, x), feature_product(y, y),
+            -0.5 * squares / static_cast<double>(n * (n - 1))};
+  }
+  const Gram k = gram(x, options), l = gram(y, options);
+  const double mean_kernel = 0.5 * (k.mean_kernel + l.mean_kernel);
+  if (options.debiased) {
+    const Variable k0 = without_diagonal(k.k), l0 = without_diagonal(l.k);
+    return {hsic1(k0, l0), hsic1(k0, k0), hsic1(l0, l0), mean_kernel};
+  }
+  const Variable kc = centred(k.k), lc = centred(l.k);
+  return {inner(kc, lc), inner(kc, kc), inner(lc, lc), mean_kernel};
+}
+
+Cka cka(const Variable& x, const Variable& y, const CkaOptions& options) {
+  if (x.size(0) < (options.debiased ? 4 : 2)) return {};
+  const Hsic h = hsic(x, y, options);
+  const double xx = h.xx.value().item(), yy = h.yy.value().item();
+  if (!(xx > 0.0 && yy > 0.0 && std::sqrt(xx) * std::sqrt(yy) >= kSmallestNorms)) return {{}, h.mean_kernel};
+  return {ops::div(h.xy, ops::mul(ops::sqrt(h.xx), ops::sqrt(h.yy))), h.mean_kernel};
+}
+
+MinibatchCka::MinibatchCka(CkaOptions options) : options_(options) { options_.debiased = true; }
+
+void MinibatchCka::add(const Tensor& x, const Tensor& y) {
+  const Hsic h = hsic(Variable(x), Variable(y), options_);
+  xy_ += h.xy.value().item();
+  xx_ += h.xx.value().item();
+  yy_ += h.yy.value().item();
+}
+
+double MinibatchCka::value() const {
+  if (!(xx_ > 0.0 && yy_ > 0.0)) return std::numeric_limits<double>::quiet_NaN();
+  return xy_ / (std::sqrt(xx_) * std::sqrt(yy_));
+}
+
+}  // namespace simsmoe::moe

@@ -1,0 +1,93 @@
+// GShard: two experts per token, the second one by chance.
+//
+//   g_t = W x_t (+ b),  S_t = the two largest,  w_t = softmax(g_t[S_t])
+//   training: the second choice is dropped when 2 w_t2 < u_t,  u_t ~ U[0, 1); the first keeps its weight
+//   L_balance = E * sum_e c_e P_e,  P_e = mean_t softmax(g_t)_e
+//     paper      c_e = share of the tokens whose first choice is e      (uniform value 1)
+//     reference  c_e = choices of e, first or second, per token         (uniform value 2), as the vendored copies count
+//
+// The balance counts choices before any is dropped, is a constant in c, and replaces the layer's. The published
+// gate asks for its two largest unsorted; here the first is the larger. Source: Lepikhin et al. 2020 (GShard, arXiv
+// 2006.16668), section 2.2 and algorithm 1.
+
+#include "moe/balance_losses.hpp"
+#include "moe/routers/routers.hpp"
+#include "moe/routers/score_map.hpp"
+#include "ops/random.hpp"
+#include "ops/routing.hpp"
+#include "ops/softmax.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+class GshardRouter : public Router {
+ public:
+  GshardRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
+      : path_(scope.path()),
+        key_(scope.key("draw")),
+        scores_(scope, options, dim),
+        balance_weight_(options.balance_weight),
+        z_weight_(options.z_weight),
+        count_both_(options.reference()) {}
+
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+    RouterOutput out = select_topk(scores_(x), 2, SelectionOrder::topk_softmax);
+    out.balance = false;
+    if (!ctx.training) return out;
+    if (x.size(0) > 0) add_losses(out, ctx);
+    out.experts = drop_second(out, ctx);
+    return out;
+  }
+
+  nn::Account account() const override { return scores_.account(); }
+
+ private:
+  void add_losses(const RouterOutput& out, nn::ForwardContext& ctx) const {
+    Tensor counted = out.experts.to(kCpu);
+    if (!count_both_) {
+      counted = counted.clone();
+      const auto choice = counted.host<std::int32_t>();
+      for (std::size_t i = 1; i < choice.size(); i += 2) choice[i] = -1;
+    }
+    const Tensor counts = ops::expert_histogram(counted, out.logits.size(1));
+    if (balance_weight_ > 0.0)
+      ctx.losses.add("balance", path_, balance_weight_,
+                     load_balance_loss(ops::softmax(out.logits), counts, 1, BalanceForm::switch_form));
+    if (z_weight_ > 0.0) ctx.losses.add("z", path_, z_weight_, z_loss(out.logits));
+  }
+
+  Tensor drop_second(const RouterOutput& out, const nn::ForwardContext& ctx) const {
+    const std::int64_t tokens = out.experts.size(0);
+    const Tensor experts = out.experts.to(kCpu).clone();
+    const auto choice = experts.host<std::int32_t>();
+    const std::vector<double> weights = out.weights.value().to_vector<double>();
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const auto second = static_cast<std::size_t>(2 * t + 1);
+      if (2.0 * weights[second] < random_uniform(key_, ctx.draw, static_cast<std::uint64_t>(t)))
+        choice[second] = -1;
+    }
+    return experts.to(out.experts.device());
+  }
+
+  std::string path_;
+  RandomKey key_;
+  ScoreMap scores_;
+  double balance_weight_, z_weight_;
+  bool count_both_;
+};
+
+}  // namespace
+
+std::unique_ptr<Router> make_gshard_router(const nn::Scope& scope, const MoeOptions& options,
+                                           std::int64_t dim) {
+  if (options.k != 2)
+    throw UserError(
+        fmt::format("moe.router = gshard sends a token to two experts: moe.k must be 2, got {}", options.k));
+  if (options.experts < 2)
+    throw UserError(
+        fmt::format("moe.router = gshard needs moe.experts of at least 2, got {}", options.experts));
+  return std::make_unique<GshardRouter>(scope, options, dim);
+}
+
+}  // namespace simsmoe::moe

@@ -1,0 +1,131 @@
+// Noisy top-k gating: noise of learnable size, so that experts that nearly won are tried, and two losses that keep
+// the experts equally important and equally loaded.
+//
+//   c = Wg x,  s = softplus(Wn x) (+ 0.01 in the reference),  g = c + s * n,  n ~ N(0, 1)   [N, E]; evaluation: g = c
+//   S_t = the k largest of g_t,  w_t = softmax(g_t[S_t])           k = 1: softmax(g_t)[S_t]
+//   importance_e = sum_t w_te                                       w_te = 0 outside S_t
+//   load_e       = sum_t Phi((c_te - thr_te) / s_te)                the probability that fresh noise selects e
+//                  thr_te = the largest g_t of the experts that would be beaten: the (k+1)-th largest when e is in S_t,
+//                  else the k-th
+//   L = w_importance CV^2(importance) + w_load CV^2(load),  CV^2(v) = var(v) / (mean(v)^2 + 1e-10)
+//
+// Both thresholds carry gradient. With k = E everybody is always chosen, and the load teaches nothing: no such term.
+// paper: Wg and Wn start at 0 and var divides by E; reference: U(+-1/sqrt(E)), and var divides by E - 1.
+// The losses replace the layer's balance and z-loss and exist in training only. Source: Shazeer et al. 2017
+// (arXiv 1701.06538), eq. 3-11 and appendix A.
+
+#include "moe/k_schedule.hpp"
+#include "moe/routers/routers.hpp"
+#include "nn/init.hpp"
+#include "nn/layers.hpp"
+#include "ops/binary.hpp"
+#include "ops/layout.hpp"
+#include "ops/matmul.hpp"
+#include "ops/random.hpp"
+#include "ops/reduce.hpp"
+#include "ops/routing.hpp"
+#include "ops/softmax.hpp"
+#include "ops/unary.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+constexpr double kSmallestSpread = 1e-12;
+
+class NoisyTopkRouter : public Router {
+ public:
+  NoisyTopkRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
+      : k_(o),
+        path_(scope.path()),
+        key_(scope.key("draw")),
+        importance_weight_(o.importance_weight),
+        load_weight_(o.load_weight),
+        unbiased_(o.reference()),
+        floor_(o.reference() ? 0.01 : 0.0) {
+    const nn::Init init = o.reference() ? nn::init::uniform(1.0 / std::sqrt(static_cast<double>(o.experts)))
+                                        : nn::init::zeros();
+    clean_ = scope.parameter("weight", {o.experts, dim}, init);
+    noise_ = scope.parameter("noise", {o.experts, dim}, init);
+  }
+
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+    const Variable in = nn::to_dtype(x, clean_.dtype());
+    const Variable clean = ops::linear(in, clean_);
+    RouterOutput out;
+    if (ctx.training) {
+      const Variable spread = ops::scale(ops::softplus(ops::linear(in, noise_)), 1.0, floor_);
+      const Tensor drawn = ops::normal(clean.shape(), clean.dtype(), key_, ctx.draw, clean.device());
+      const Variable noisy = ops::add(clean, ops::mul(spread, Variable(drawn)));
+      out = select_topk(noisy, k_(ctx), SelectionOrder::topk_softmax);
+      if (x.size(0) > 0) add_losses(clean, spread, noisy, out.experts, ctx);
+    } else {
+      out = select_topk(clean, k_(ctx), SelectionOrder::topk_softmax);
+    }
+    out.balance = false;
+    return out;
+  }
+
+  nn::Account account() const override {
+    const std::int64_t weights = clean_.value().numel();
+    return {2 * weights, weights, 2.0 * static_cast<double>(weights)};  // inference draws no noise
+  }
+
+ private:
+  void add_losses(const Variable& clean, const Variable& spread, const Variable& noisy, const Tensor& experts,
+                  nn::ForwardContext& ctx) const {
+    const std::int64_t k = experts.size(1), all = noisy.size(1);
+    const Tensor chosen = chosen_mask(experts, all, noisy.dtype());
+    if (importance_weight_ > 0.0)
+      ctx.losses.add("importance", path_, importance_weight_,
+                     cv_squared(ops::sum(gates(noisy, chosen, k), 0)));
+    if (load_weight_ > 0.0 && k < all)
+      ctx.losses.add("load", path_, load_weight_,
+                     cv_squared(ops::sum(chances(clean, spread, noisy, chosen, k), 0)));
+  }
+
+  // w as a full matrix, 0 where nothing was chosen. [N, E]
+  static Variable gates(const Variable& noisy, const Tensor& chosen, std::int64_t k) {
+    const Variable mask(chosen);
+    if (k == 1) return ops::mul(ops::softmax(noisy), mask);
+    return ops::softmax(ops::add(noisy, ops::scale(mask, 1e30, -1e30)));
+  }
+
+  // The probability that e would be among the k largest if its noise alone were drawn again. [N, E]
+  static Variable chances(const Variable& clean, const Variable& spread, const Variable& noisy,
+                          const Tensor& chosen, std::int64_t k) {
+    const Variable best = ops::topk(noisy, k + 1).values, in(chosen), out = ops::scale(in, -1.0, 1.0);
+    const Variable if_in = ops::slice(best, 1, k, k + 1), if_out = ops::slice(best, 1, k - 1, k);
+    const Variable threshold = ops::add(ops::mul(in, if_in), ops::mul(out, if_out));
+    // Very negative scores round the spread to 0, and 0 / 0 has no gradient.
+    const Variable bounded =
+        ops::scale(ops::relu(ops::scale(spread, 1.0, -kSmallestSpread)), 1.0, kSmallestSpread);
+    return ops::normal_cdf(ops::div(ops::sub(clean, threshold), bounded));
+  }
+
+  // The squared coefficient of variation of v: [E].
+  Variable cv_squared(const Variable& v) const {
+    const auto n = static_cast<double>(v.size(0));
+    const Variable mean = ops::mean(v);
+    const Variable variance = ops::mean(ops::square(ops::sub(v, mean)));
+    const double correction = unbiased_ && n > 1.0 ? n / (n - 1.0) : 1.0;
+    return ops::scale(ops::div(variance, ops::scale(ops::square(mean), 1.0, 1e-10)), correction);
+  }
+
+  KSchedule k_;
+  std::string path_;
+  RandomKey key_;
+  double importance_weight_, load_weight_;
+  bool unbiased_;
+  double floor_;
+  Variable clean_, noise_;  // [E, D]
+};
+
+}  // namespace
+
+std::unique_ptr<Router> make_noisy_topk_router(const nn::Scope& scope, const MoeOptions& options,
+                                               std::int64_t dim) {
+  return std::make_unique<NoisyTopkRouter>(scope, options, dim);
+}
+
+}  // namespace simsmoe::moe

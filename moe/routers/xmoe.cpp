@@ -1,0 +1,90 @@
+// XMoE: routing on a hypersphere of few dimensions, where no expert can win by the length of its vector.
+//
+//   z_t = R x_t                                     R: [d, D], d = moe.router_dim
+//   paper      g_te = cos(z_t, c_e) / max(tau, 1e-4)    c: [E, d], tau learnable, 0.3 at the start
+//              balance loss on softmax(g)
+//   reference  c_e <- 1.5 c_e / |c_e| before each training pass, outside of the gradient
+//              g_te = z_t . c_e / |c_e|                  the token's length stays in; no temperature
+//              balance loss on softmax(g / 0.3)
+//   both       S_t = the k largest, w_t = softmax(g_t[S_t])      (or the other order: moe.router_order)
+//
+// Evaluation leaves c alone in the reference form, too: g does not depend on its length. Sources: Chi et al. 2022
+// (arXiv 2204.09179), section 3; the code of SimSMoE and CompeteSMoE, which does not normalise the token.
+
+#include <algorithm>
+#include <cmath>
+
+#include "moe/k_schedule.hpp"
+#include "moe/routers/routers.hpp"
+#include "moe/unit_rows.hpp"
+#include "nn/layers.hpp"
+#include "ops/matmul.hpp"
+#include "ops/softmax.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+constexpr double kTau = 0.3, kSmallestTau = 1e-4;
+
+class XmoeRouter : public Router {
+ public:
+  XmoeRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
+      : k_(o), order_(selection_order_from_name(o.router_order)), reference_(o.reference()) {
+    const std::int64_t d = o.router_dim > 0 ? o.router_dim : std::max<std::int64_t>(2, o.experts / 2);
+    down_ = scope.parameter("down", {d, dim}, nn::init::kaiming_uniform(dim));
+    centroids_ = scope.parameter("embedding", {o.experts, d}, nn::init::orthogonal(0.32));
+    if (!reference_)
+      tau_ =
+          scope.parameter("temperature", {1}, nn::init::constant(kTau), {.trainable = true, .decay = false});
+  }
+
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+    if (reference_ && ctx.training) rescale_centroids();
+    const Variable z = ops::linear(nn::to_dtype(x, down_.dtype()), down_);
+    const Variable cosines = ops::linear(reference_ ? z : unit_rows(z), unit_rows(centroids_));
+    if (!reference_) return select_topk(ops::div(cosines, temperature()), k_(ctx), order_);
+    RouterOutput out = select_topk(cosines, k_(ctx), order_);
+    out.probabilities = ops::softmax(ops::scale(cosines, 1.0 / kTau));
+    return out;
+  }
+
+  nn::Account account() const override {
+    const std::int64_t maps = down_.value().numel() + centroids_.value().numel();
+    const std::int64_t all = maps + (reference_ ? 0 : 1);
+    return {all, all, 2.0 * static_cast<double>(maps)};
+  }
+
+ private:
+  // max(tau, 1e-4) [1]
+  Variable temperature() const {
+    return ops::scale(ops::relu(ops::scale(tau_, 1.0, -kSmallestTau)), 1.0, kSmallestTau);
+  }
+
+  void rescale_centroids() const {
+    const Tensor& c = centroids_.value();
+    const std::size_t d = static_cast<std::size_t>(c.size(1));
+    std::vector<double> values = c.to_vector<double>();
+    for (std::size_t row = 0; row < values.size(); row += d) {
+      double square = 0.0;
+      for (std::size_t i = 0; i < d; ++i) square += values[row + i] * values[row + i];
+      const double factor = 1.5 / std::sqrt(std::max(square, kSmallestSquare));
+      for (std::size_t i = 0; i < d; ++i) values[row + i] *= factor;
+    }
+    c.copy_from(Tensor::from(values, c.shape()).to(c.dtype()));
+  }
+
+  KSchedule k_;
+  SelectionOrder order_;
+  bool reference_;
+  Variable down_, centroids_, tau_;  // [d, D], [E, d], [1]
+};
+
+}  // namespace
+
+std::unique_ptr<Router> make_xmoe_router(const nn::Scope& scope, const MoeOptions& options,
+                                         std::int64_t dim) {
+  return std::make_unique<XmoeRouter>(scope, options, dim);
+}
+
+}  // namespace simsmoe::moe

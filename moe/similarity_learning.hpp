@@ -1,0 +1,71 @@
+#pragma once
+// SimSMoE (Do et al. 2025, arXiv 2406.15883, section 3.2 and algorithm 1): experts that keep meeting on the same tokens
+// are compared on them, and pushed apart when they say the same. Works on top of every router.
+//
+//   c_ab += share of the batch's tokens that chose a and b, for every pair a < b        each training pass
+//   for every pair with c_ab > f*:  c_ab = 0
+//     X = the tokens of this batch that chose both, without gradient                     [n, D]
+//     s = likeness(Q E_a(X), Q E_b(X))                                                   Q: [E, D] with bias, one per layer
+//     if s > T*:  L += s                                                                 the loss is beta L
+//
+// The gradient reaches both experts and Q (its bias only where the rows are normalised: CKA does not see a shift), and
+// nothing else: not the tokens, not the router. Experts run without
+// dropout and before the weights. With k > 2 all pairs of a token's experts count; with k = 1 the pair is the chosen
+// expert and the runner-up by logit, or by probability where there are no logits. A pair meets f* batches' worth of
+// tokens between two checks, so on average one pair in f* passes is checked (for k = 2): the larger f*, the rarer. n
+// below min_tokens is skipped (CKA of two items is 1, of three it is biased); above max_tokens a random part is taken.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moe/dispatch_plan.hpp"
+#include "moe/experts.hpp"
+#include "moe/router.hpp"
+#include "moe/similarity_losses.hpp"
+#include "nn/layers.hpp"
+
+namespace simsmoe::moe {
+
+class SimilarityLearning {
+ public:
+  // Parameters "projection.weight" [E, D] and "projection.bias" [E]. Buffers "counters" f64 [E(E-1)/2] and "last" f64
+  // [4]: likeness, tokens and mean kernel of the last check that had a value, and the number of such checks.
+  SimilarityLearning(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
+
+  // Adds the term "similarity" of the layer `where` to ctx.losses when some pair is due and above the threshold.
+  // tokens: [N, D]; outputs: [M, D], what the experts gave for the rows of the plan. Training passes only.
+  void learn(const Variable& tokens, const RouterOutput& route, const DispatchPlan& plan,
+             const Variable& outputs, const Experts& experts, const std::string& where,
+             nn::ForwardContext& ctx);
+
+  // "similarity", "similarity_tokens", "similarity_kernel" of the last check and "similarity_checks", below `where`.
+  void add_metrics(const std::string& where, nn::Metrics& metrics) const;
+  std::int64_t parameters() const { return projection_.account().parameters; }
+
+ private:
+  struct Pair {
+    std::int64_t a, b;  // a < b
+  };
+
+  std::size_t counter(Pair pair) const;
+  std::vector<Pair> due_pairs(const Tensor& choices);
+  std::vector<std::int64_t> shared_tokens(const Tensor& choices, Pair pair, std::uint64_t draw) const;
+  Variable compare(const Variable& outputs_a, const Variable& outputs_b, Likeness& result) const;
+  std::optional<double> known_likeness(const std::vector<std::int64_t>& tokens, Pair pair,
+                                       const RouterOutput& route, const DispatchPlan& plan,
+                                       const Variable& outputs) const;
+
+  SimilarityOptions options_;
+  std::int64_t experts_;
+  RandomKey key_;
+  nn::Linear projection_;
+  Tensor counters_, last_;
+};
+
+// i32 [N, K]: the experts whose pairs count for each token. route.experts, and for K = 1 with the runner-up beside it.
+// Throws UserError when K = 1 and the router has neither logits nor probabilities.
+Tensor compared_experts(const RouterOutput& route);
+
+}  // namespace simsmoe::moe
