@@ -2,6 +2,9 @@
 
 #include "apps/config.hpp"
 
+#include <charconv>
+#include <sstream>
+
 #include "engine/check.hpp"
 #include "moe/router.hpp"
 
@@ -49,18 +52,85 @@ void MoeConfig::fields(FieldList& add) {
   add("k", &k, "experts that each token uses; at most moe.experts", between(1, 65536));
   add("hidden", &hidden, "inner size of one expert (F)", between(1, 1 << 20));
   add("router", &router, "how tokens choose experts", one_of(moe::router_names()));
+  add("variant", &variant, "of the router: the paper's equations, or what the published code computes",
+      one_of({"paper", "reference"}));
   add("router_order", &router_order, "softmax over the k kept scores, or the k largest of the softmax",
       one_of({"topk_softmax", "softmax_topk"}));
   add("router_bias", &router_bias, "bias of the router");
   add("activation", &activation, "inside an expert", one_of(kActivations));
   add("bias", &bias, "bias in the experts' two linear maps");
   add("dropout", &dropout, "inside an expert, after the activation", from_to_below(0, 1));
-  add("balance", &balance, "form of the load-balance loss", one_of({"switch", "reference"}));
+  add("init_alike", &init_alike, "share of the experts' initial weights that all have in common",
+      between(0, 1));
+  add("balance", &balance,
+      "form of the load-balance loss; auto: switch for moe.variant = paper, else reference",
+      one_of({"auto", "switch", "reference"}));
   add("balance_weight", &balance_weight, "weight of the load-balance loss; 0 turns it off", at_least(0));
   add("z_weight", &z_weight, "weight of the router z-loss; 0 turns it off", at_least(0));
   add("capacity_factor", &capacity_factor,
       "an expert takes at most ceil(factor * k * tokens / experts) tokens; 0: no token is dropped",
       at_least(0));
+  add("importance_weight", &importance_weight, "noisy_topk: weight of the importance loss", at_least(0));
+  add("load_weight", &load_weight, "noisy_topk: weight of the load loss", at_least(0));
+  add("jitter", &jitter, "switch: size of the training noise", from_to_below(0, 1));
+  add("bias_update_rate", &bias_update_rate, "loss_free: step of the selection bias", at_least(0));
+  add("router_dim", &router_dim, "xmoe: width of its space; 0: half the experts, at least 2",
+      between(0, 65536));
+  add("k_schedule", &k_schedule,
+      "experts per token while training: none, linear, cosine, exponential, multi_step, each also with "
+      "_decrease; "
+      "auto: linear for smoe_dropout and hyper, else none",
+      one_of({"auto", "none", "linear", "cosine", "exponential", "multi_step", "linear_decrease",
+              "cosine_decrease", "exponential_decrease", "multi_step_decrease"}));
+  add("k_min", &k_min, "of the k schedule; 0: half the experts", between(0, 65536));
+  add("k_max", &k_max, "of the k schedule; 0: all experts", between(0, 65536));
+}
+
+void SimilarityConfig::fields(FieldList& add) {
+  add("enabled", &enabled, "push experts apart that say the same about the same tokens (SimSMoE)");
+  add("beta", &beta, "weight of the similarity loss", at_least(0));
+  add("frequency", &frequency, "f*: a pair is compared when its shared tokens add up to so many batches",
+      at_least(0));
+  add("threshold", &threshold, "T*: only pairs that are more alike than this are pushed apart");
+  add("loss", &loss, "measure of likeness",
+      one_of({"cka", "cosine", "abs_cosine", "infonce", "dcl", "nt_xent"}));
+  add("kernel", &kernel, "of cka; rbf: with similarity.sigma, as published",
+      one_of({"rbf_median", "rbf", "linear"}));
+  add("sigma", &sigma, "bandwidth of the kernel rbf", above(0));
+  add("debiased", &debiased, "of cka: an estimate that few tokens do not inflate; false: as published");
+  add("normalize", &normalize, "scale the compared rows to length 1");
+  add("reuse_outputs", &reuse_outputs, "decide whether a pair is alike on outputs that were computed anyway");
+  add("min_tokens", &min_tokens, "compare on at least so many shared tokens", at_least(2));
+  add("max_tokens", &max_tokens, "compare on at most so many shared tokens", at_least(2));
+}
+
+void CompeteConfig::fields(FieldList& add) {
+  add("version", &version, "of CompeteSMoE: 2 (2025) or 1 (2024)", between(1, 2));
+  add("response", &response, "how strongly an expert responds; auto: softplus in version 2, norm in 1",
+      one_of({"auto", "softplus", "norm", "relu", "silu", "sigmoid"}));
+  add("schedule", &schedule, "when experts compete; auto: bernoulli in version 2, lambda in 1",
+      one_of({"auto", "bernoulli", "lambda"}));
+  add("rate", &rate, "probability that a layer competes in a step (bernoulli)", between(0, 1));
+  add("warmup", &warmup, "part of the training before the first competition (version 2)", between(0, 1));
+  add("max_layers", &max_layers, "layers that compete in one step, at most (version 2)", at_least(1));
+  add("iteration", &iteration, "steps for which a draw of lambda holds (version 1)", at_least(1));
+  add("router_weight", &router_weight, "weight of the loss that teaches the router the outcome", at_least(0));
+  add("diversity_weight", &diversity_weight, "weight of the loss on alike winners (version 2)", at_least(0));
+  add("hybrid", &hybrid, "weight of the router's further loss on the winners alone (version 2)", at_least(0));
+  add("distillation", &distillation, "of the outcome into the router (version 1)", one_of({"mse", "kl"}));
+  add("combine_router", &combine_router, "average the response with the router's scores (version 1)");
+}
+
+void HyperConfig::fields(FieldList& add) {
+  add("size", &size, "inner width of the hypernetwork (S)", between(1, 1 << 20));
+  add("trainable", &trainable, "train the hypernetwork, too; the paper freezes it");
+}
+
+void StableMoeConfig::fields(FieldList& add) {
+  add("stage1", &stage1, "part of the training before the distilled router takes over", between(0, 1));
+  add("distilled_dim", &distilled_dim, "width of the word embedding that routes", between(1, 65536));
+  add("balance_weight", &balance_weight, "weight of its balance loss", at_least(0));
+  add("distill_weight", &distill_weight, "weight of the distillation loss", at_least(0));
 }
 
 void TrainConfig::fields(FieldList& add) {
@@ -71,7 +141,11 @@ void TrainConfig::fields(FieldList& add) {
       between(1, 1 << 20));
   add("optimizer", &optimizer, "update rule", one_of({"adamw", "adam", "sgd"}));
   add("lr", &lr, "peak learning rate", above(0));
-  add("schedule", &schedule, "learning rate after the warm-up", one_of({"constant", "linear", "cosine"}));
+  add("schedule", &schedule, "learning rate after the warm-up",
+      one_of({"constant", "linear", "cosine", "multi_step"}));
+  add("milestones", &milestones, "of multi_step: steps at which the rate falls, as 1000,1500");
+  add("gamma", &gamma, "of multi_step: factor of the rate at each milestone",
+      {.low = 0, .high = 1, .low_excluded = true});
   add("warmup", &warmup, "steps of linear warm-up from 0; train.steps at most", at_least(0));
   add("min_lr_ratio", &min_lr_ratio, "last learning rate as a fraction of train.lr", between(0, 1));
   add("beta1", &beta1, "decay of Adam's first moment", from_to_below(0, 1));
@@ -87,6 +161,7 @@ void TrainConfig::fields(FieldList& add) {
   add("eval_every", &eval_every, "steps between validations; 0: only at the end", at_least(0));
   add("eval_batches", &eval_batches, "batches of a validation, spread over the text; 0: all of it",
       at_least(0));
+  add("compare_experts", &compare_experts, "measure at each validation how alike the experts of a layer are");
   add("save_every", &save_every, "steps between checkpoints; 0: only at the end", at_least(0));
   add("sample_every", &sample_every, "steps between sampled texts; 0: only at the end", at_least(0));
   add("sample_tokens", &sample_tokens, "length of a sampled text", at_least(0));
@@ -94,16 +169,38 @@ void TrainConfig::fields(FieldList& add) {
   add("sample_prompt", &sample_prompt, "what a sampled text begins with");
 }
 
+std::vector<std::int64_t> TrainConfig::milestone_steps() const {
+  std::vector<std::int64_t> found;
+  std::istringstream list(milestones);
+  for (std::string text; std::getline(list, text, ',');) {
+    std::int64_t step = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, step);
+    if (error != std::errc{} || stop != end || step < (found.empty() ? 1 : found.back() + 1))
+      throw UserError(
+          fmt::format("train.milestones = '{}': expected ascending steps, as 1000,1500", milestones));
+    found.push_back(step);
+  }
+  return found;
+}
+
 FieldList Config::fields() {
   FieldList list;
   list.section("data", data);
   list.section("model", model);
   list.section("moe", moe);
+  list.section("similarity", similarity);
+  list.section("compete", compete);
+  list.section("hyper", hyper);
+  list.section("stablemoe", stablemoe);
   list.section("train", train);
   return list;
 }
 
 void Config::validate() const {
+  if ((train.schedule == "multi_step") == train.milestones.empty())
+    throw UserError("train.schedule = \"multi_step\" and train.milestones go together: give both or neither");
+  train.milestone_steps();
   if (model.dim % model.heads != 0)
     throw UserError(fmt::format("model.heads = {} does not divide model.dim = {}", model.heads, model.dim));
   if (model.positions == "rotary" && model.dim / model.heads % 2 != 0)

@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "apps/config_field.hpp"
+#include "moe/options.hpp"
 
 namespace simsmoe::app {
 
@@ -48,16 +50,43 @@ struct MoeConfig {
   std::int64_t k = 2;
   std::int64_t hidden = 256;
   std::string router = "smoe";
+  std::string variant = "paper";
   std::string router_order = "topk_softmax";
   bool router_bias = false;
   std::string activation = "gelu";
   bool bias = false;
   double dropout = 0.0;
-  std::string balance = "switch";
+  double init_alike = 0.0;
+  std::string balance = "auto";
   double balance_weight = 0.01;
   double z_weight = 0.0;
   double capacity_factor = 0.0;
+  double importance_weight = 0.1;
+  double load_weight = 0.1;
+  double jitter = 0.1;
+  double bias_update_rate = 0.001;
+  std::int64_t router_dim = 0;
+  std::string k_schedule = "auto";
+  std::int64_t k_min = 0;
+  std::int64_t k_max = 0;
 
+  void fields(FieldList& add);
+};
+
+// The sections of single routers and of similarity learning are the option structs of moe/options.hpp.
+struct StableMoeConfig : moe::StableMoeOptions {
+  void fields(FieldList& add);
+};
+
+struct HyperConfig : moe::HyperOptions {
+  void fields(FieldList& add);
+};
+
+struct CompeteConfig : moe::CompeteOptions {
+  void fields(FieldList& add);
+};
+
+struct SimilarityConfig : moe::SimilarityOptions {
   void fields(FieldList& add);
 };
 
@@ -69,6 +98,8 @@ struct TrainConfig {
   std::string optimizer = "adamw";
   double lr = 3e-3;
   std::string schedule = "cosine";
+  std::string milestones;
+  double gamma = 0.1;
   std::int64_t warmup = 50;
   double min_lr_ratio = 0.1;
   double beta1 = 0.9;
@@ -82,6 +113,7 @@ struct TrainConfig {
   std::int64_t log_every = 10;
   std::int64_t eval_every = 250;
   std::int64_t eval_batches = 16;
+  bool compare_experts = true;
   std::int64_t save_every = 250;
   std::int64_t sample_every = 250;
   std::int64_t sample_tokens = 200;
@@ -89,12 +121,18 @@ struct TrainConfig {
   std::string sample_prompt = "The ";
 
   void fields(FieldList& add);
+  // The steps of train.milestones. Throws UserError when they are no ascending list of steps.
+  std::vector<std::int64_t> milestone_steps() const;
 };
 
 struct Config {
   DataConfig data;
   ModelConfig model;
   MoeConfig moe;
+  SimilarityConfig similarity;
+  CompeteConfig compete;
+  HyperConfig hyper;
+  StableMoeConfig stablemoe;
   TrainConfig train;
 
   // Every field of every section. The list points into this object.

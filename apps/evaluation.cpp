@@ -14,18 +14,21 @@ double bits_per_byte(double nats_per_token, double bytes_per_token) {
 }
 
 Evaluation evaluate(nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
-                    DType compute_dtype) {
+                    const EvaluationOptions& options) {
   Evaluation result;
   double nats = 0.0;
   for (std::int64_t i = 0; i < batches.size(); ++i) {
     const Batch batch = batches.at(i);
     const std::int64_t rows = batch.tokens.numel();
     nn::ForwardContext ctx;
-    ctx.compute_dtype = compute_dtype;
+    ctx.compute_dtype = options.compute_dtype;
+    ctx.experts_per_token = options.experts_per_token;
+    ctx.compare_experts = options.compare_experts && i == 0;
     const Variable logits = ops::reshape(decoder.logits(batch.tokens, ctx), {rows, decoder.options().vocab});
     const Variable mean = ops::cross_entropy(logits, batch.targets.view({rows}), kIgnoredTarget);
     nats += mean.value().item() * static_cast<double>(batch.counted);
     result.tokens += batch.counted;
+    result.metrics.merge(ctx.metrics);
   }
   result.nats_per_token = nats / static_cast<double>(result.tokens);
   result.bits_per_byte = bits_per_byte(result.nats_per_token, bytes_per_token);

@@ -10,11 +10,18 @@ struct Evaluation {
   double nats_per_token = 0.0;
   double bits_per_byte = 0.0;  // nats_per_token / ln 2 / bytes per token
   std::int64_t tokens = 0;     // predicted
+  nn::Metrics metrics;         // of the layers, on the first batch, when experts were compared
+};
+
+struct EvaluationOptions {
+  DType compute_dtype = DType::f32;
+  std::int64_t experts_per_token = 0;  // 0: as configured
+  bool compare_experts = false;
 };
 
 // Without dropout; routers act as in inference. A pure function of its arguments.
 Evaluation evaluate(nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
-                    DType compute_dtype);
+                    const EvaluationOptions& options);
 
 double bits_per_byte(double nats_per_token, double bytes_per_token);
 

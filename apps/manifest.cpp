@@ -27,6 +27,7 @@ nlohmann::ordered_json manifest_of(const Trainer& trainer) {
             {"train_tokens", trainer.data().train.size()},
             {"valid_tokens", trainer.data().valid.size()}}},
           {"parameters", account.parameters},
+          {"trainable_parameters", trainer.model().store.num_elements(true)},
           {"active_parameters", account.active_parameters},
           {"flops_per_token", account.flops_per_token},
           {"threads", num_threads()},

@@ -35,7 +35,7 @@ nn::DecoderOptions decoder_options(const Config& config, std::int64_t vocab) {
   return options;
 }
 
-moe::MoeOptions moe_options(const Config& config) {
+moe::MoeOptions moe_options(const Config& config, std::int64_t vocab) {
   const MoeConfig& m = config.moe;
   const std::int64_t sublayers = config.model.layers * static_cast<std::int64_t>(config.model.pattern.size());
   moe::MoeOptions options;
@@ -48,12 +48,28 @@ moe::MoeOptions moe_options(const Config& config) {
   options.init_std = config.model.init_std;
   options.output_std = nn::init::residual_std(config.model.init_std, sublayers);
   options.router = m.router;
+  options.variant = m.variant;
   options.router_order = m.router_order;
   options.router_bias = m.router_bias;
+  options.init_alike = m.init_alike;
   options.balance_weight = m.balance_weight;
   options.balance = m.balance;
   options.z_weight = m.z_weight;
   options.capacity_factor = m.capacity_factor;
+  options.importance_weight = m.importance_weight;
+  options.load_weight = m.load_weight;
+  options.jitter = m.jitter;
+  options.bias_update_rate = m.bias_update_rate;
+  options.router_dim = m.router_dim;
+  options.k_schedule = {m.k_schedule, m.k_min, m.k_max};
+  options.similarity = config.similarity;
+  options.compete = config.compete;
+  options.hyper = config.hyper;
+  options.stablemoe = config.stablemoe;
+  options.vocab = vocab;
+  options.steps = config.train.steps;
+  options.layers =
+      std::max<std::int64_t>(1, config.model.layers * std::ranges::count(config.model.pattern, 'g'));
   return options;
 }
 
@@ -73,6 +89,8 @@ nn::Schedule make_schedule(const TrainConfig& config) {
   options.warmup = std::min(config.warmup, config.steps);
   options.steps = config.steps;
   options.min_ratio = config.min_lr_ratio;
+  options.milestones = config.milestone_steps();
+  options.gamma = config.gamma;
   return nn::Schedule(options);
 }
 
@@ -83,7 +101,7 @@ Model::Model(const Config& config, std::int64_t vocab, Device device, std::vecto
   const bool from_checkpoint = !loaded.empty();
   if (from_checkpoint) store.preload(std::move(loaded));
   decoder = std::make_unique<nn::Decoder>(nn::Scope(store), decoder_options(config, vocab),
-                                          moe::feed_forward_factory(moe_options(config)));
+                                          moe::feed_forward_factory(moe_options(config, vocab)));
   if (from_checkpoint) nn::check_all_claimed(store);
 }
 

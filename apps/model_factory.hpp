@@ -14,7 +14,7 @@
 namespace simsmoe::app {
 
 nn::DecoderOptions decoder_options(const Config& config, std::int64_t vocab);
-moe::MoeOptions moe_options(const Config& config);
+moe::MoeOptions moe_options(const Config& config, std::int64_t vocab);
 nn::OptimizerOptions optimizer_options(const TrainConfig& config);
 nn::Schedule make_schedule(const TrainConfig& config);
 DType compute_dtype(const TrainConfig& config);

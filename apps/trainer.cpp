@@ -55,6 +55,7 @@ StepReport Trainer::step(bool collect_metrics) {
   const std::int64_t micro_batches = config_.train.accumulate;
   const double share = 1.0 / static_cast<double>(micro_batches);
   StepReport report;
+  if (config_.similarity.enabled) report.auxiliary["similarity"] = 0.0;  // most steps have no such term
   model_.store.clear_grads();
   for (std::int64_t i = 0; i < micro_batches; ++i) {
     Tape tape;
@@ -125,8 +126,9 @@ Evaluation Trainer::validate_all() const {
 }
 
 Evaluation Trainer::validate_on(const EvaluationBatches& batches) const {
-  const Evaluation result =
-      evaluate(*model_.decoder, batches, data_.valid.bytes_per_token(), compute_dtype(config_.train));
+  const Evaluation result = evaluate(
+      *model_.decoder, batches, data_.valid.bytes_per_token(),
+      {.compute_dtype = compute_dtype(config_.train), .compare_experts = config_.train.compare_experts});
   if (!std::isfinite(result.nats_per_token)) stop_at_non_finite("the validation loss", state_.step);
   return result;
 }

@@ -105,8 +105,21 @@ void TrainingRun::add_validation(Json& line) {
   line["valid/loss"] = result.nats_per_token;
   line["valid/bpc"] = result.bits_per_byte;
   line["valid/tokens"] = result.tokens;
+  add_expert_likeness(line, result.metrics);
   progress_.line(fmt::format("step {}  validation {:.4f} bits per character{}", trainer_.state().step,
                              result.bits_per_byte, best ? ", the best so far" : ""));
+}
+
+// What the layers measured, and its mean over those whose experts meet often enough.
+void TrainingRun::add_expert_likeness(Json& line, const nn::Metrics& metrics) {
+  double sum = 0.0, layers = 0.0;
+  for (const auto& [name, value] : metrics) {
+    line[name] = value;
+    if (!name.ends_with("/expert_cka")) continue;
+    sum += value;
+    layers += 1.0;
+  }
+  if (layers > 0.0) line["valid/expert_cka"] = sum / layers;
 }
 
 void TrainingRun::add_sample(Json& line) {

@@ -10,8 +10,21 @@
 #include "apps/model_factory.hpp"
 #include "apps/run_checkpoint.hpp"
 #include "apps/run_folder.hpp"
+#include "moe/router.hpp"
 
 namespace simsmoe::app {
+
+namespace {
+
+void check_experts_per_token(const Config& config, std::int64_t k) {
+  if (k > config.moe.experts)
+    throw UserError(fmt::format("--k {} is more than the {} experts of the model", k, config.moe.experts));
+  if (k > 0 && k != config.moe.k && !moe::serves_any_k(config.moe.router))
+    throw UserError(fmt::format("--k: router {} has a fixed number of experts per token, {}",
+                                config.moe.router, config.moe.k));
+}
+
+}  // namespace
 
 int evaluate_command(Arguments arguments) {
   const std::vector<Override> overrides = take_overrides(arguments);
@@ -21,13 +34,15 @@ int evaluate_command(Arguments arguments) {
                   "evaluate");
   CLI::App line{"Measures how well a model predicts a text.", "evaluate"};
   std::string path, split_name;
-  std::int64_t batches = 0;
+  std::int64_t batches = 0, experts_per_token = 0;
   bool json = false;
   Machine machine;
   line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->required();
   line.add_option("--split", split_name,
                   "train, valid, test or all; default: valid, and all of a file given with --data.path");
   line.add_option("--batches", batches, "only so many batches, spread over the text; 0: all of it")
+      ->check(whole_number(0));
+  line.add_option("--k", experts_per_token, "experts per token, up to all; 0: moe.k of the model")
       ->check(whole_number(0));
   line.add_flag("--json", json, "print one JSON object");
   machine.add_options(line);
@@ -44,6 +59,7 @@ int evaluate_command(Arguments arguments) {
   Config& config = checkpoint.config;
   apply_overrides(config, overrides);
   config.validate();
+  check_experts_per_token(config, experts_per_token);
   const Device device = machine.use(checkpoint.threads);
 
   const Corpus corpus = open_corpus(config.data);
@@ -51,7 +67,8 @@ int evaluate_command(Arguments arguments) {
   const EvaluationBatches windows(tokens, config.train.batch, config.train.seq, batches);
   const Model model(config, checkpoint.tokenizer->vocab_size(), device, std::move(checkpoint.model));
   const Evaluation result =
-      evaluate(*model.decoder, windows, tokens.bytes_per_token(), compute_dtype(config.train));
+      evaluate(*model.decoder, windows, tokens.bytes_per_token(),
+               {.compute_dtype = compute_dtype(config.train), .experts_per_token = experts_per_token});
 
   if (json)
     print_result(
@@ -59,6 +76,7 @@ int evaluate_command(Arguments arguments) {
                                {"step", checkpoint.state.step},
                                {"data", corpus.path()},
                                {"split", split_name.empty() ? other_text ? "all" : "valid" : split_name},
+                               {"k", experts_per_token > 0 ? experts_per_token : config.moe.k},
                                {"tokens", result.tokens},
                                {"loss", result.nats_per_token},
                                {"bpc", result.bits_per_byte},

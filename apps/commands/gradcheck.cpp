@@ -31,10 +31,10 @@ CheckResult check_decoder() {
   config.moe.hidden = 6;
   config.moe.z_weight = 0.01;
   config.train.seq = 6;
-  constexpr std::int64_t kVocab = 11;
+  constexpr std::int64_t kWords = 11;
   nn::ParameterStore store(1, DType::f64);
-  nn::Decoder decoder(nn::Scope(store), decoder_options(config, kVocab),
-                      moe::feed_forward_factory(moe_options(config)));
+  nn::Decoder decoder(nn::Scope(store), decoder_options(config, kWords),
+                      moe::feed_forward_factory(moe_options(config, kWords)));
   std::vector<std::int32_t> tokens, targets;
   for (std::int32_t i = 0; i < 12; ++i) {
     tokens.push_back(i * 5 % 11);

@@ -20,7 +20,7 @@ int main() {
 
   nn::ForwardContext ctx;
   ctx.training = true;
-  const auto chosen = layer.router().route(x, ctx).experts.to_vector<std::int32_t>();
+  const auto chosen = layer.router().route(x, layer.experts(), ctx).experts.to_vector<std::int32_t>();
   for (std::size_t n = 0; n < kTokens; ++n)
     fmt::print("token {} takes experts {} and {}\n", n, chosen[2 * n], chosen[2 * n + 1]);
 

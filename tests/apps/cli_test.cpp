@@ -211,12 +211,17 @@ TEST_CASE("damaged and foreign checkpoints are refused") {
     refused(damaged(bytes, at), "damaged");
 
   RunCheckpoint checkpoint = load_run_checkpoint(place.folder / "run/checkpoints/last.safetensors");
-  Config wider = checkpoint.config;
+  Config wider = checkpoint.config, routed = checkpoint.config;
   wider.model.dim = 32;
-  const Model model(wider, 256, kCpu);
-  save_run_checkpoint(place.folder / "wrong", checkpoint.config, Dataset(checkpoint.config.data), {},
-                      model.store, nullptr);
-  place.refused({"evaluate", "wrong"}, "checkpoint is of another model");
+  routed.moe.router = "xmoe";
+  for (const auto& [config, reason] :
+       {std::pair{wider, "checkpoint is of another model"},
+        std::pair{routed, "it lacks tensor layers.0.feed_forward.router.weight"}}) {
+    const Model model(config, 256, kCpu);
+    save_run_checkpoint(place.folder / "wrong", checkpoint.config, Dataset(checkpoint.config.data), {},
+                        model.store, nullptr);
+    place.refused({"evaluate", "wrong"}, reason);
+  }
 }
 
 TEST_CASE("killed and resumed, a run ends with the bits of one that never stopped") {

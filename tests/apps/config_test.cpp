@@ -125,5 +125,9 @@ TEST_CASE("what a single range cannot say is checked as well") {
   check({{"moe.k", "9"}}, "moe.k = 9 is more than moe.experts = 8");
   check({{"model.pattern", "sx"}}, "model.pattern = 'sx'");
   check({{"model.positions", "rotary"}, {"model.dim", "4"}}, "even head size");
+  check({{"train.schedule", "multi_step"}}, "train.milestones go together");
+  check({{"train.milestones", "5"}}, "train.milestones go together");
+  for (const char* bad : {"5,5", "8,5", "0", "half", "5,,6", "1.5"})
+    check({{"train.schedule", "multi_step"}, {"train.milestones", bad}}, "expected ascending steps");
   check({{"data.valid_fraction", "0.5"}, {"data.test_fraction", "0.5"}}, "leave nothing to train on");
 }
