@@ -1,33 +1,16 @@
 // The models of make_golden.py built here: logits, losses, every gradient and ten Adam steps must agree with
-// PyTorch. The error of a tensor is |ours - theirs| / |theirs| in the Euclidean norm.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+// PyTorch.
 #include <doctest/doctest.h>
 
-#include <cmath>
-
-#include "engine/safetensors.hpp"
 #include "moe/options.hpp"
 #include "nn/decoder.hpp"
 #include "nn/optimizer.hpp"
 #include "ops/binary.hpp"
+#include "tests/golden/golden.hpp"
 
 namespace simsmoe {
 
 namespace {
-
-double relative_error(const Tensor& ours, const Tensor& theirs) {
-  REQUIRE(ours.shape() == theirs.shape());
-  const auto a = ours.to_vector<double>(), b = theirs.to_vector<double>();
-  double difference = 0.0, norm = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference += (a[i] - b[i]) * (a[i] - b[i]);
-    norm += b[i] * b[i];
-  }
-  REQUIRE(norm > 0.0);
-  return std::sqrt(difference / norm);
-}
-
-double relative_error(double ours, double theirs) { return std::abs(ours - theirs) / std::abs(theirs); }
 
 struct Model {
   std::string name;
@@ -69,14 +52,6 @@ std::vector<Model> models() {
   variant.decoder.dense.activation = nn::Activation::silu;
   variant.moe.router_order = "softmax_topk";
   return {dense, mixture, variant};
-}
-
-// The tensors of `file` whose name begins with `prefix`, without it.
-std::vector<NamedTensor> part(const TensorFile& file, std::string_view prefix) {
-  std::vector<NamedTensor> found;
-  for (const NamedTensor& entry : file.tensors)
-    if (entry.name.starts_with(prefix)) found.push_back({entry.name.substr(prefix.size()), entry.tensor});
-  return found;
 }
 
 void compare(const Model& model, DType dtype, double bound) {
