@@ -3,7 +3,7 @@
 # prints every violation as file: sentence and then fails.
 cmake_minimum_required(VERSION 3.25)
 
-# Paths below `root` of the C++ and CUDA files in the given folders. apps/examples/own_op is a project of its own.
+# Paths below `root` of the C++ and CUDA files in the given folders. apps/examples/own_* are projects of their own.
 function(source_files out)
   set(files "")
   foreach(folder IN LISTS ARGN)
@@ -11,7 +11,7 @@ function(source_files out)
       ${root}/${folder}/*.hpp ${root}/${folder}/*.cpp ${root}/${folder}/*.cu ${root}/${folder}/*.cuh)
     list(APPEND files ${found})
   endforeach()
-  list(FILTER files EXCLUDE REGEX "^apps/examples/own_op/")
+  list(FILTER files EXCLUDE REGEX "^apps/examples/own_[a-z]+/")
   set(${out} ${files} PARENT_SCOPE)
 endfunction()
 

@@ -1,5 +1,6 @@
-# Includes point downwards, engine <- ops <- nn <- moe <- apps; the tests of a folder see what the folder sees. Eigen and
-# oneDNN stay behind engine/cpu, GPU code in engine/cuda and ops, printing behind engine/log and the app.
+# Includes point downwards, engine <- ops <- nn <- moe <- apps; the tests of a folder see what the folder sees; the two
+# suites that are installed see what is installed with them. Eigen and oneDNN stay behind engine/cpu, GPU code in
+# engine/cuda and ops, printing behind engine/log and the app.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 
 set(engine_sees engine)
@@ -8,14 +9,18 @@ set(nn_sees engine ops nn)
 set(moe_sees engine ops nn moe)
 set(apps_sees engine ops nn moe apps tests/support)
 set(support_sees engine ops tests/support)
+set(contract_sees engine ops nn moe tests/support tests/moe/router_contract)
+set(installed_suites "^tests/(support|moe/router_contract)/")
 
 # The folders that a file may include from.
 function(visible_folders out file)
   string(REGEX MATCH "^(tests/)?([a-z_]+)/" unused ${file})
   set(folders ${${CMAKE_MATCH_2}_sees})
-  if(NOT folders) # tests/golden and the like
+  if(file MATCHES "^tests/moe/router_contract/")
+    set(folders ${contract_sees})
+  elseif(NOT folders) # tests/golden and the like
     set(folders ${apps_sees} tests)
-  elseif(file MATCHES "^tests/" AND NOT file MATCHES "^tests/support/")
+  elseif(file MATCHES "^tests/" AND NOT file MATCHES "${installed_suites}")
     list(APPEND folders tests)
   endif()
   list(JOIN folders "|" folders)
@@ -42,7 +47,7 @@ foreach(file IN LISTS files)
     violation(${file} "GPU code belongs to engine/cuda and ops")
   endif()
 
-  if(NOT file MATCHES "^(apps/|engine/log\\.|tests/)" OR file MATCHES "^tests/support/")
+  if(NOT file MATCHES "^(apps/|engine/log\\.|tests/)" OR file MATCHES "${installed_suites}")
     file(STRINGS ${root}/${file} prints
       REGEX "^[^/]*(std::(cout|cerr|clog)|fmt::print|<iostream>|(^|[^a-z_])f?(printf|puts|putchar|putc) *\\()")
     if(prints)

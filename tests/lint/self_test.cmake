@@ -54,6 +54,8 @@ plant(layering moe/router.cpp "#include \"apps/config.hpp\"" "includes apps/conf
 plant(layering moe/router.cpp "#include \"router.hpp\"" "includes router.hpp")
 plant(layering tests/engine/tape_test.cpp "#include \"ops/softmax.hpp\"" "includes ops/softmax.hpp")
 plant(layering tests/support/op_case.hpp "#include \"nn/scope.hpp\"" "includes nn/scope.hpp")
+plant(layering tests/moe/router_contract/contract.hpp "#include \"tests/moe/fixture.hpp\"" "includes tests/moe/fixture.hpp")
+plant(layering tests/moe/router_contract/contract.cpp "fmt::print(\"bad\")" "prints")
 plant(layering nn/layers.cpp "#include <Eigen/Dense>" "Eigen and oneDNN")
 plant(layering engine/tensor.cpp "#include <dnnl.hpp>" "Eigen and oneDNN")
 plant(layering nn/kernel.cu "" "GPU code")

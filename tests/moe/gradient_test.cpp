@@ -1,6 +1,7 @@
-// Numeric gradient, f64, through every parameter: of the layer with every router and order, and of a tiny
-// decoder. The experts that were chosen are part of the check: a difference across a change of choice means
-// nothing.
+// Numeric gradient, f64, through every parameter: of the layer with the plain router in both orders and with
+// a capacity, and of a tiny decoder; every other router is a matter of the contract suite
+// (router_contract_test.cpp). The experts that were chosen are part of the check: a difference across a
+// change of choice means nothing.
 #include <doctest/doctest.h>
 
 #include "nn/decoder.hpp"
@@ -24,7 +25,8 @@ class ObservedLayer : public nn::FeedForward {
   Variable forward(const Variable& x, nn::ForwardContext& ctx) override {
     nn::ForwardContext apart = ctx;
     const Variable tokens = ops::reshape(x.detach(), {x.shape().outer(-1), x.size(-1)});
-    for (const std::int64_t expert : layer_->router().route(tokens, apart).experts.to_vector<std::int64_t>())
+    for (const std::int64_t expert :
+         layer_->router().route(tokens, layer_->experts(), apart).experts.to_vector<std::int64_t>())
       chosen_.push_back(expert);
     return layer_->forward(x, ctx);
   }
@@ -39,40 +41,39 @@ class ObservedLayer : public nn::FeedForward {
 
 TEST_CASE("numeric gradient of the layer through every parameter and its input") {
   const testing::ThreadCount one_thread(1);  // thousands of passes over a few numbers
-  for (const std::string& router : router_names())
-    for (const char* order : {"topk_softmax", "softmax_topk"})
-      for (const std::int64_t k : {1, 2, 4})
-        for (const double capacity : {0.0, 0.7}) {
-          CAPTURE(router);
-          CAPTURE(order);
-          CAPTURE(k);
-          CAPTURE(capacity);
-          MoeOptions options = small_options();
-          options.router = router;
-          options.router_order = order;
-          options.k = k;
-          options.capacity_factor = capacity;
-          options.balance_weight = 0.3;
-          options.z_weight = 0.2;
-          SmallLayer small(options);
-          const Variable x(draw({1, 9, SmallLayer::kDim}, "x", 1.5), true, "x");
-          const Variable direction(draw({1, 9, SmallLayer::kDim}, "direction"));
-          const auto loss = [&] {
-            nn::ForwardContext ctx = training_context();
-            const Variable task = ops::sum(ops::mul(small.layer.forward(x, ctx), direction));
-            return ops::add(task, ctx.losses.total());
-          };
-          Variables inputs = small.parameters();
-          inputs.push_back(x);
-          testing::GradcheckOptions check;
-          check.selection = [&] {
-            nn::ForwardContext ctx = training_context();
-            const Variable tokens(x.value().view({9, SmallLayer::kDim}));
-            return small.layer.router().route(tokens, ctx).experts.to_vector<std::int64_t>();
-          };
-          const auto report = testing::gradcheck(loss, inputs, check);
-          CHECK_MESSAGE(report.passed, report.to_string());
-        }
+  for (const char* order : {"topk_softmax", "softmax_topk"})
+    for (const std::int64_t k : {1, 2, 4})
+      for (const double capacity : {0.0, 0.7}) {
+        CAPTURE(order);
+        CAPTURE(k);
+        CAPTURE(capacity);
+        MoeOptions options = small_options();
+        options.router_order = order;
+        options.k = k;
+        options.capacity_factor = capacity;
+        options.balance_weight = 0.3;
+        options.z_weight = 0.2;
+        SmallLayer small(options);
+        const Variable x(draw({1, 9, SmallLayer::kDim}, "x", 1.5), true, "x");
+        const Variable direction(draw({1, 9, SmallLayer::kDim}, "direction"));
+        const auto loss = [&] {
+          nn::ForwardContext ctx = training_context();
+          const Variable task = ops::sum(ops::mul(small.layer.forward(x, ctx), direction));
+          return ops::add(task, ctx.losses.total());
+        };
+        Variables inputs = small.parameters();
+        inputs.push_back(x);
+        testing::GradcheckOptions check;
+        check.selection = [&] {
+          nn::ForwardContext ctx = training_context();
+          const Variable tokens(x.value().view({9, SmallLayer::kDim}));
+          return small.layer.router()
+              .route(tokens, small.layer.experts(), ctx)
+              .experts.to_vector<std::int64_t>();
+        };
+        const auto report = testing::gradcheck(loss, inputs, check);
+        CHECK_MESSAGE(report.passed, report.to_string());
+      }
 }
 
 TEST_CASE("numeric gradient of a tiny MoE decoder through every parameter") {

@@ -21,15 +21,6 @@ double l1_norm(const Tensor& x) {
   return sum;
 }
 
-std::string message_of(const MoeOptions& options) {
-  try {
-    SmallLayer small(options);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return {};
-}
-
 }  // namespace
 
 TEST_CASE("select_topk: choices and weights follow the equations for every k") {
@@ -83,7 +74,7 @@ TEST_CASE("smoe: logits are x W^T + b in the dtype of the parameters") {
   SmallLayer small(small_options());
   nn::ForwardContext ctx = training_context();
   const Variable x(draw({3, SmallLayer::kDim}, "x"));
-  const RouterOutput route = small.layer.router().route(x, ctx);
+  const RouterOutput route = small.layer.router().route(x, small.layer.experts(), ctx);
   const auto xs = x.value().to_vector<double>(), logits = route.logits.value().to_vector<double>();
   const auto w = small.parameter("moe.router.weight").value().to_vector<double>();
   const auto b = small.parameter("moe.router.bias").value().to_vector<double>();
@@ -96,7 +87,8 @@ TEST_CASE("smoe: logits are x W^T + b in the dtype of the parameters") {
 
   SmallLayer mixed(small_options(), DType::f32);
   ctx.compute_dtype = DType::bf16;
-  const RouterOutput scores = mixed.layer.router().route(Variable(x.value().to(DType::bf16)), ctx);
+  const RouterOutput scores =
+      mixed.layer.router().route(Variable(x.value().to(DType::bf16)), mixed.layer.experts(), ctx);
   CHECK(scores.logits.dtype() == DType::f32);
   CHECK(scores.weights.dtype() == DType::f32);
 }
@@ -122,27 +114,6 @@ TEST_CASE("the task alone gives the router a gradient, for every k and both orde
         CHECK(l1_norm(parameter.grad()) > 1e-3);
       }
     }
-}
-
-TEST_CASE("bad options are the user's error and name their key") {
-  const auto with = [](auto change) {
-    MoeOptions options = small_options();
-    change(options);
-    return message_of(options);
-  };
-  CHECK(with([](MoeOptions&) {}).empty());
-  CHECK(with([](MoeOptions& o) { o.k = 5; }).starts_with("moe.k = 5 is more than moe.experts = 4"));
-  CHECK(with([](MoeOptions& o) { o.k = 0; }).starts_with("moe.k must be at least 1"));
-  CHECK(with([](MoeOptions& o) { o.experts = 0; }).starts_with("moe.experts must be"));
-  CHECK(with([](MoeOptions& o) { o.hidden = 0; }).starts_with("moe.hidden must be"));
-  CHECK(with([](MoeOptions& o) { o.dropout = 1.0; }).starts_with("moe.dropout must be"));
-  CHECK(with([](MoeOptions& o) { o.balance_weight = -1.0; }).starts_with("moe.balance_weight must"));
-  CHECK(with([](MoeOptions& o) { o.z_weight = std::nan(""); }).starts_with("moe.z_weight must"));
-  CHECK(with([](MoeOptions& o) { o.capacity_factor = -0.5; }).starts_with("moe.capacity_factor must"));
-  CHECK(with([](MoeOptions& o) { o.balance = "swich"; }) ==
-        "moe.balance must be switch or reference, got 'swich'");
-  CHECK(with([](MoeOptions& o) { o.router_order = "softmax"; }).starts_with("moe.router_order must be"));
-  CHECK(with([](MoeOptions& o) { o.router = "smoee"; }) == "moe.router must be one of smoe, got 'smoee'");
 }
 
 }  // namespace simsmoe::moe

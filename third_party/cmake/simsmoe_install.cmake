@@ -3,9 +3,10 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS simsmoe_engine simsmoe_ops simsmoe_nn simsmoe_moe simsmoe_testing EXPORT simsmoe)
+install(TARGETS simsmoe_engine simsmoe_ops simsmoe_nn simsmoe_moe simsmoe_testing simsmoe_router_contract
+  EXPORT simsmoe)
 install(TARGETS simsmoe_app)
-foreach(folder engine ops nn moe tests/support)
+foreach(folder engine ops nn moe tests/support tests/moe/router_contract)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/simsmoe/${folder}
     FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cuh")
 endforeach()

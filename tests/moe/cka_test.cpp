@@ -1,0 +1,194 @@
+// CKA against numbers that were computed apart from this code, its limits, its symmetries and its gradient.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "moe/cka.hpp"
+#include "moe/expert_cka.hpp"
+#include "tests/moe/fixture.hpp"
+#include "tests/support/gradcheck.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+constexpr CkaOptions kLinear{.kernel = CkaKernel::linear};
+constexpr CkaOptions kRbf{.kernel = CkaKernel::rbf, .sigma = 0.8};
+
+CkaOptions debiased(CkaOptions options) {
+  options.debiased = true;
+  return options;
+}
+
+// X[i][j] = sin(0.7 (i + 1)(j + 1)), Y[i][j] = cos(0.5 (i + 1) + 0.9 j) for i < 6, j < 3
+struct Golden {
+  Variable x, y;
+
+  Golden() {
+    std::vector<double> xs, ys;
+    for (int i = 0; i < 6; ++i)
+      for (int j = 0; j < 3; ++j) {
+        xs.push_back(std::sin(0.7 * (i + 1) * (j + 1)));
+        ys.push_back(std::cos(0.5 * (i + 1) + 0.9 * j));
+      }
+    x = Variable(Tensor::from(xs, {6, 3}), true, "x");
+    y = Variable(Tensor::from(ys, {6, 3}), true, "y");
+  }
+};
+
+double item(const Variable& value) { return value.value().item(); }
+double close(double expected) { return std::abs(expected) * 1e-9 + 1e-10; }
+
+void check_hsic(const Hsic& h, double xy, double xx, double yy) {
+  CHECK(std::abs(item(h.xy) - xy) < close(xy));
+  CHECK(std::abs(item(h.xx) - xx) < close(xx));
+  CHECK(std::abs(item(h.yy) - yy) < close(yy));
+}
+
+// Independent standard normal rows.
+Variable noise(std::int64_t n, std::int64_t p, std::string_view name, double size = 1.0) {
+  std::vector<double> values(static_cast<std::size_t>(n * p));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = size * random_normal({5, stream_of(name)}, 0, i);
+  return Variable(Tensor::from(values, {n, p}));
+}
+
+}  // namespace
+
+TEST_CASE("golden values of both kernels and both estimators") {
+  const Golden g;
+  check_hsic(hsic(g.x, g.y, kLinear), 10.4408763255, 30.2866462206, 15.4571100870);
+  check_hsic(hsic(g.x, g.y, kRbf), 3.1570983594, 4.4150383356, 3.9604178307);
+  check_hsic(hsic(g.x, g.y, debiased(kLinear)), 0.1228376394, 0.8103047963, 0.4989232619);
+  check_hsic(hsic(g.x, g.y, debiased(kRbf)), 0.0216880811, 0.0279991596, 0.1023511903);
+  CHECK(std::abs(item(cka(g.x, g.y, kLinear).value) - 0.482555432507) < 1e-9);
+  CHECK(std::abs(item(cka(g.x, g.y, kRbf).value) - 0.755005941894) < 1e-9);
+  CHECK(std::abs(item(cka(g.x, g.y, debiased(kLinear)).value) - 0.1931925525) < 1e-9);
+  CHECK(std::abs(item(cka(g.x, g.y, debiased(kRbf)).value) - 0.4051372553) < 1e-9);
+}
+
+TEST_CASE("golden gradient of the first row") {
+  const double linear[] = {0.269209111, 0.013415656, 0.013520686};
+  const double rbf[] = {0.038450908, 0.027962420, -0.015682442};
+  for (const auto& [options, expected] : {std::pair{kLinear, linear}, std::pair{kRbf, rbf}}) {
+    const Golden g;
+    Tape tape;
+    tape.backward(cka(g.x, g.y, options).value);
+    for (std::size_t j = 0; j < 3; ++j) CHECK(std::abs(g.x.grad().host<double>()[j] - expected[j]) < 1e-9);
+  }
+}
+
+TEST_CASE("numeric gradient of every kernel and estimator, more rows than columns and fewer") {
+  for (const std::int64_t n : {6, 12})
+    for (const CkaKernel kernel : {CkaKernel::linear, CkaKernel::rbf})
+      for (const bool unbiased : {false, true}) {
+        CAPTURE(n);
+        CAPTURE(static_cast<int>(kernel));
+        CAPTURE(unbiased);
+        const Variable x(draw({n, 8}, "x"), true, "x"), y(draw({n, 5}, "y"), true, "y");
+        const CkaOptions options{.kernel = kernel, .sigma = 2.0, .debiased = unbiased};
+        const auto report = testing::gradcheck([&] { return cka(x, y, options).value; }, {x, y});
+        CHECK_MESSAGE(report.passed, report.to_string());
+      }
+}
+
+TEST_CASE("the feature form and the Gram form of linear CKA agree") {
+  const Variable x = noise(40, 7, "x"), y = noise(40, 9, "y"), wide = noise(40, 60, "wide");
+  const double by_features = item(cka(x, y, kLinear).value);
+  // One side wider than n forces Gram matrices; zeros in the further columns change nothing.
+  std::vector<double> padded(40 * 50, 0.0);
+  const std::vector<double> narrow = y.value().to_vector<double>();
+  for (std::size_t i = 0; i < 40; ++i) std::copy_n(&narrow[i * 9], 9, &padded[i * 50]);
+  const Cka by_gram = cka(x, Variable(Tensor::from(padded, {40, 50})), kLinear);
+  CHECK(std::abs(by_features - item(by_gram.value)) < 1e-12);
+  CHECK(std::abs(cka(x, y, kLinear).mean_kernel - by_gram.mean_kernel) < 1e-12);
+  CHECK(item(cka(x, wide, kLinear).value) > 0.0);
+}
+
+TEST_CASE("CKA is 1 for the same representation, whatever its rotation, scale and place") {
+  const Variable x = noise(20, 3, "x");
+  const std::vector<double> v = x.value().to_vector<double>();
+  std::vector<double> moved;
+  for (std::size_t i = 0; i < v.size(); i += 3) {
+    const double c = std::cos(1.0), s = std::sin(1.0);
+    moved.insert(moved.end(), {4.0 * (c * v[i] - s * v[i + 1]) + 7.0, 4.0 * (s * v[i] + c * v[i + 1]) - 2.0,
+                               4.0 * v[i + 2]});
+  }
+  const Variable y(Tensor::from(moved, {20, 3}));
+  for (const CkaKernel kernel : {CkaKernel::linear, CkaKernel::rbf_median})
+    for (const bool unbiased : {false, true})
+      CHECK(std::abs(item(cka(x, y, {.kernel = kernel, .debiased = unbiased}).value) - 1.0) < 1e-9);
+}
+
+TEST_CASE("what independent data score: the plain estimator is inflated, a narrow kernel saturates") {
+  const auto mean_of = [](std::int64_t n, const CkaOptions& options) {
+    double sum = 0.0;
+    for (int i = 0; i < 50; ++i)
+      sum +=
+          item(cka(noise(n, 16, fmt::format("a{}", i)), noise(n, 16, fmt::format("b{}", i)), options).value);
+    return sum / 50.0;
+  };
+  CHECK(mean_of(16, kLinear) == doctest::Approx(0.50).epsilon(0.05));
+  CHECK(mean_of(64, kLinear) == doctest::Approx(0.20).epsilon(0.05));
+  CHECK(std::abs(mean_of(64, debiased(kLinear))) < 0.02);
+  CHECK(mean_of(16, kRbf) > 0.999);
+  const Cka narrow = cka(noise(16, 16, "a0"), noise(16, 16, "b0"), kRbf);
+  CHECK(narrow.mean_kernel < 1e-3);  // the sign of it
+}
+
+TEST_CASE("distances far below the bandwidth keep their digits in f32, too") {
+  const Variable x = noise(30, 16, "x", 3e-4), y = noise(30, 16, "y", 3e-4);
+  const double exact = item(cka(x, y, kRbf).value);
+  CHECK(exact == doctest::Approx(item(cka(x, y, kLinear).value)).epsilon(1e-4));  // its limit
+  const Variable x32(x.value().to(DType::f32)), y32(y.value().to(DType::f32));
+  CHECK(item(cka(x32, y32, kRbf).value) == doctest::Approx(exact).epsilon(1e-6));
+}
+
+TEST_CASE("CKA is undefined where nothing varies or items are too few, and misuse explains itself") {
+  const Variable x = noise(8, 3, "x"), constant(Tensor::full({8, 3}, 2.0, DType::f64));
+  for (const CkaOptions& options :
+       {kLinear, kRbf, debiased(kLinear), CkaOptions{.kernel = CkaKernel::rbf_median}})
+    CHECK_FALSE(cka(x, constant, options).value.defined());
+  CHECK_FALSE(cka(noise(3, 3, "x"), noise(3, 3, "y"), debiased(kLinear)).value.defined());
+  CHECK_FALSE(cka(noise(1, 3, "x"), noise(1, 3, "y"), kLinear).value.defined());
+  CHECK_THROWS_WITH_AS(hsic(x, noise(7, 3, "y"), kLinear), doctest::Contains("[cka] expected two matrices"),
+                       Error);
+  CHECK_THROWS_WITH_AS(cka_kernel_from_name("cosine"), doctest::Contains("similarity.kernel must be"),
+                       UserError);
+}
+
+TEST_CASE("mini-batches: sums of terms, not of quotients") {
+  MinibatchCka batches(kLinear);
+  double xy = 0.0, xx = 0.0, yy = 0.0;
+  CHECK(std::isnan(batches.value()));
+  for (int i = 0; i < 3; ++i) {
+    const Variable x = noise(10, 4, fmt::format("x{}", i)), y = noise(10, 4, fmt::format("x{}", i), 2.0);
+    const Variable mixed = noise(10, 4, fmt::format("m{}", i));
+    batches.add(x.value(), mixed.value());
+    const Hsic h = hsic(x, mixed, debiased(kLinear));
+    xy += item(h.xy);
+    xx += item(h.xx);
+    yy += item(h.yy);
+  }
+  CHECK(batches.value() == doctest::Approx(xy / std::sqrt(xx * yy)).epsilon(1e-12));
+}
+
+TEST_CASE("expert_cka: equal experts score 1 on shared tokens, pairs that hardly meet are left out") {
+  MoeOptions options = small_options();
+  options.init_alike = 1.0;
+  SmallLayer small(options);
+  for (const char* bias : {"moe.experts.up_bias", "moe.experts.down_bias"})
+    small.parameter(bias).value().fill(0.0);
+  const Tensor tokens = draw({40, SmallLayer::kDim}, "tokens");
+  std::vector<std::int32_t> choices;
+  for (int t = 0; t < 40; ++t) choices.insert(choices.end(), {t < 20 ? 0 : 2, t < 36 ? 1 : 3});
+  const auto pairs = expert_cka(tokens, Tensor::from(choices, {40, 2}), small.layer.experts());
+  REQUIRE(pairs.size() == 2);  // 0 and 1 on 20 tokens, 1 and 2 on 16; 2 and 3 on four
+  CHECK(pairs[0].a == 0);
+  CHECK(pairs[0].b == 1);
+  CHECK(pairs[0].tokens == 20);
+  CHECK(pairs[1].tokens == 16);
+  for (const PairCka& pair : pairs) CHECK(pair.value == doctest::Approx(1.0).epsilon(1e-9));
+}
+
+}  // namespace simsmoe::moe

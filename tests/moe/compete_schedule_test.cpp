@@ -1,0 +1,117 @@
+// Which layers compete when: never too many, never lost, never in the warm-up, the same after a restart.
+#include "moe/routers/compete_schedule.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "tests/moe/fixture.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+using Plan = std::vector<std::vector<std::uint8_t>>;
+
+constexpr RandomKey kKey{5, 9};
+
+std::int64_t total(const Plan& plan) {
+  std::int64_t sum = 0;
+  for (const auto& layer : plan)
+    for (const std::uint8_t competes : layer) sum += competes;
+  return sum;
+}
+
+MoeOptions compete_options(std::int64_t layer, std::int64_t version = 2) {
+  MoeOptions options = small_options();
+  options.router = "compete";
+  options.layers = 6;
+  options.layer = layer;
+  options.steps = 2000;
+  options.compete.version = version;
+  options.compete.rate = 0.4;
+  return options;
+}
+
+std::vector<bool> competitions(CompeteSchedule& schedule, std::uint64_t from, std::uint64_t to) {
+  std::vector<bool> steps;
+  for (std::uint64_t s = from; s < to; ++s) steps.push_back(schedule.competes(s));
+  return steps;
+}
+
+}  // namespace
+
+TEST_CASE("compete schedule: at most max_layers in a step, and every draw is kept") {
+  for (const double rate : {0.05, 0.3, 0.4})
+    for (const std::int64_t first : {0, 100}) {
+      CAPTURE(rate);
+      CAPTURE(first);
+      const Plan drawn = draw_capped_plan(kKey, 0, 6, 500, first, rate, 6);  // no cap
+      const Plan plan = draw_capped_plan(kKey, 0, 6, 500, first, rate, 3);
+      CHECK(total(drawn) == doctest::Approx(rate * 6.0 * static_cast<double>(500 - first)).epsilon(0.15));
+      for (std::size_t layer = 0; layer < 6; ++layer) CHECK(total({plan[layer]}) == total({drawn[layer]}));
+      for (std::size_t s = 0; s < 500; ++s) {
+        int at_once = 0;
+        for (const auto& layer : plan) at_once += layer[s];
+        CHECK(at_once <= 3);
+        if (s < static_cast<std::size_t>(first)) CHECK(at_once == 0);
+      }
+      CHECK(draw_capped_plan(kKey, 0, 6, 500, first, rate, 3) == plan);
+      CHECK(draw_capped_plan(kKey, 1, 6, 500, first, rate, 3) != plan);
+    }
+}
+
+TEST_CASE("compete schedule: the layers together keep the cap and the warm-up") {
+  nn::ParameterStore store(3);
+  std::vector<CompeteSchedule> schedules;
+  for (std::int64_t layer = 0; layer < 6; ++layer)
+    schedules.emplace_back(nn::Scope(store, fmt::format("layer{}", layer)), compete_options(layer));
+  std::int64_t sum = 0;
+  for (std::uint64_t s = 0; s < 2000; ++s) {
+    int at_once = 0;
+    for (CompeteSchedule& schedule : schedules) at_once += schedule.competes(s) ? 1 : 0;
+    CHECK(at_once <= 3);
+    if (s < 100) CHECK(at_once == 0);  // 5 % of 2000
+    sum += at_once;
+  }
+  CHECK(static_cast<double>(sum) == doctest::Approx(0.4 * 6 * 1900).epsilon(0.05));
+}
+
+TEST_CASE("compete schedule: the plan in force comes from the checkpoint") {
+  nn::ParameterStore store(3);
+  CompeteSchedule schedule(nn::Scope(store, "schedule"), compete_options(2));
+  const std::vector<bool> begun = competitions(schedule, 0, 500);
+  std::vector<NamedTensor> saved;
+  for (const NamedTensor& buffer : store.buffers()) saved.push_back({buffer.name, buffer.tensor.clone()});
+  const std::vector<bool> rest = competitions(schedule, 500, 1500);
+
+  nn::ParameterStore same(3);
+  same.preload(saved);
+  CompeteSchedule resumed(nn::Scope(same, "schedule"), compete_options(2));
+  CHECK(competitions(resumed, 500, 1500) == rest);
+
+  nn::ParameterStore other(4);  // another seed: the rest of the window still is what was saved
+  other.preload(saved);
+  CompeteSchedule moved(nn::Scope(other, "schedule"), compete_options(2));
+  CHECK(competitions(moved, 500, 1000) == std::vector<bool>(rest.begin(), rest.begin() + 500));
+  CHECK(competitions(moved, 1000, 1500) != std::vector<bool>(rest.begin() + 500, rest.end()));
+}
+
+TEST_CASE("compete schedule: version 1 draws once per iteration, less and less often") {
+  MoeOptions options = compete_options(0, 1);
+  options.compete.iteration = 10;
+  nn::ParameterStore store(3);
+  CompeteSchedule schedule(nn::Scope(store, "schedule"), options);
+  const std::vector<bool> steps = competitions(schedule, 0, 20000);
+  double early = 0.0, late = 0.0, expected_early = 0.0, expected_late = 0.0;
+  for (std::size_t t = 0; t < 2000; ++t) {
+    for (std::size_t s = 1; s < 10; ++s) CHECK(steps[10 * t + s] == steps[10 * t]);
+    const double chance = 2.0 / (2.0 + std::sqrt(static_cast<double>(t) + 1.0));
+    (t < 400 ? early : late) += steps[10 * t] ? 1.0 : 0.0;
+    (t < 400 ? expected_early : expected_late) += chance;
+  }
+  CHECK(early == doctest::Approx(expected_early).epsilon(0.25));
+  CHECK(late == doctest::Approx(expected_late).epsilon(0.25));
+}
+
+}  // namespace simsmoe::moe

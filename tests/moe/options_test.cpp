@@ -1,0 +1,197 @@
+// Bad options and checkpoints are the user's mistake: one sentence that names the key, before the first pass.
+#include "moe/options.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "nn/checkpoint.hpp"
+#include "tests/moe/fixture.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+MoeOptions options_of(const std::string& router, std::int64_t k = 2) {
+  MoeOptions options = small_options();
+  options.router = router;
+  options.k = k;
+  options.vocab = 11;
+  options.steps = 100;
+  return options;
+}
+
+// What the layer says of small_options() with a change; empty: nothing.
+std::string message_with(const std::function<void(MoeOptions&)>& change,
+                         MoeOptions options = options_of("smoe")) {
+  change(options);
+  try {
+    const SmallLayer small(options);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return {};
+}
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace
+
+TEST_CASE("bad options: the layer") {
+  CHECK(message_with([](MoeOptions&) {}).empty());
+  CHECK(message_with([](MoeOptions& o) { o.k = 5; }).starts_with("moe.k = 5 is more than moe.experts = 4"));
+  CHECK(message_with([](MoeOptions& o) { o.k = 0; }).starts_with("moe.k must be at least 1"));
+  CHECK(message_with([](MoeOptions& o) { o.experts = 0; }).starts_with("moe.experts must be"));
+  CHECK(message_with([](MoeOptions& o) { o.hidden = 0; }).starts_with("moe.hidden must be"));
+  CHECK(message_with([](MoeOptions& o) { o.dropout = 1.0; }).starts_with("moe.dropout must be"));
+  CHECK(message_with([](MoeOptions& o) { o.init_alike = 1.5; }).starts_with("moe.init_alike must be"));
+  CHECK(message_with([](MoeOptions& o) { o.balance_weight = -1.0; }).starts_with("moe.balance_weight must"));
+  CHECK(message_with([](MoeOptions& o) { o.z_weight = kNan; }).starts_with("moe.z_weight must"));
+  CHECK(
+      message_with([](MoeOptions& o) { o.capacity_factor = -0.5; }).starts_with("moe.capacity_factor must"));
+  CHECK(message_with([](MoeOptions& o) { o.balance = "swich"; }).starts_with("moe.balance must be"));
+  CHECK(message_with([](MoeOptions& o) {
+          o.router_order = "softmax";
+        }).starts_with("moe.router_order must be"));
+  CHECK(message_with([](MoeOptions& o) {
+          o.variant = "repo";
+        }).starts_with("moe.variant must be paper, reference"));
+}
+
+TEST_CASE("bad options: the routers") {
+  const std::string unknown = message_with([](MoeOptions& o) { o.router = "smoee"; });
+  CHECK(unknown.starts_with("moe.router must be one of smoe, noisy_topk"));
+  CHECK(unknown.ends_with("got 'smoee'"));
+  CHECK(message_with([](MoeOptions& o) { o.importance_weight = -1.0; }).starts_with("moe.importance_weight"));
+  CHECK(message_with([](MoeOptions& o) { o.load_weight = kNan; }).starts_with("moe.load_weight"));
+  CHECK(message_with([](MoeOptions& o) { o.jitter = 1.0; }).starts_with("moe.jitter must be in [0, 1)"));
+  CHECK(message_with([](MoeOptions& o) { o.bias_update_rate = -0.1; }).starts_with("moe.bias_update_rate"));
+  CHECK(message_with([](MoeOptions& o) { o.router_dim = -1; }).starts_with("moe.router_dim"));
+  CHECK(message_with([](MoeOptions& o) {
+          o.stablemoe.stage1 = 1.5;
+        }).starts_with("stablemoe.stage1 must be in"));
+  CHECK(message_with([](MoeOptions& o) {
+          o.stablemoe.distilled_dim = 0;
+        }).starts_with("stablemoe.distilled_dim"));
+  CHECK(message_with([](MoeOptions& o) { o.hyper.size = 0; }).starts_with("hyper.size"));
+
+  CHECK(message_with([](MoeOptions& o) { o.k = 2; }, options_of("switch")).find("moe.k must be 1, got 2") !=
+        std::string::npos);
+  CHECK(message_with([](MoeOptions& o) { o.k = 1; }, options_of("gshard")).find("moe.k must be 2, got 1") !=
+        std::string::npos);
+  for (const char* router : {"hash", "stablemoe"})
+    CHECK(
+        message_with([](MoeOptions& o) { o.vocab = 0; }, options_of(router)).find("size of the vocabulary") !=
+        std::string::npos);
+  CHECK(message_with([](MoeOptions& o) { o.steps = 0; }, options_of("stablemoe"))
+            .find("number of training steps") != std::string::npos);
+}
+
+TEST_CASE("bad options: the schedule of k") {
+  const auto with = [](const std::function<void(KScheduleOptions&)>& change, std::int64_t steps = 100) {
+    return message_with([&](MoeOptions& o) {
+      o.k_schedule.name = "linear";
+      o.steps = steps;
+      change(o.k_schedule);
+    });
+  };
+  CHECK(with([](KScheduleOptions&) {}).empty());
+  CHECK(with([](KScheduleOptions& s) { s.name = "liner"; }).find("got 'liner'") != std::string::npos);
+  CHECK(with([](KScheduleOptions& s) { s.name = "none_decrease"; }).starts_with("moe.k_schedule must be"));
+  CHECK(with([](KScheduleOptions& s) { s.k_min = -1; }).starts_with("moe.k_min must"));
+  CHECK(with([](KScheduleOptions& s) { s.k_max = 5; }).find("moe.experts = 4") != std::string::npos);
+  CHECK(with([](KScheduleOptions& s) {
+          s.k_min = 3, s.k_max = 2;
+        }).starts_with("moe.k_min = 3 and moe.k_max = 2"));
+  CHECK(with([](KScheduleOptions&) {}, 0).find("number of training steps") != std::string::npos);
+  // Routers whose recipe has a schedule need the number of steps without being asked for one.
+  for (const char* router : {"smoe_dropout", "hyper"})
+    CHECK(message_with([](MoeOptions& o) { o.steps = 0; }, options_of(router))
+              .find("number of training steps") != std::string::npos);
+}
+
+TEST_CASE("bad options: competition") {
+  const auto with = [](const std::function<void(CompeteOptions&)>& change) {
+    return message_with([&](MoeOptions& o) { change(o.compete); }, options_of("compete"));
+  };
+  CHECK(with([](CompeteOptions&) {}).empty());
+  CHECK(with([](CompeteOptions& c) { c.version = 3; }).starts_with("compete.version must be 1 or 2, got 3"));
+  CHECK(with([](CompeteOptions& c) { c.response = "max"; }).starts_with("compete.response must be"));
+  CHECK(with([](CompeteOptions& c) { c.schedule = "always"; }).starts_with("compete.schedule must be"));
+  CHECK(with([](CompeteOptions& c) { c.schedule = "lambda"; }).find("compete.version = 1") !=
+        std::string::npos);
+  CHECK(with([](CompeteOptions& c) { c.distillation = "l1"; }).starts_with("compete.distillation must be"));
+  CHECK(with([](CompeteOptions& c) { c.rate = 1.1; }).starts_with("compete.rate must be in [0, 1]"));
+  CHECK(with([](CompeteOptions& c) { c.rate = kNan; }).starts_with("compete.rate must be in [0, 1]"));
+  CHECK(with([](CompeteOptions& c) { c.warmup = -0.1; }).starts_with("compete.warmup must be"));
+  CHECK(with([](CompeteOptions& c) { c.max_layers = 0; }).starts_with("compete.max_layers must"));
+  CHECK(with([](CompeteOptions& c) { c.iteration = 0; }).starts_with("compete.iteration must"));
+  CHECK(with([](CompeteOptions& c) { c.router_weight = -1.0; }).starts_with("compete.router_weight must"));
+  CHECK(with([](CompeteOptions& c) {
+          c.diversity_weight = -1.0;
+        }).starts_with("compete.diversity_weight must"));
+  CHECK(with([](CompeteOptions& c) { c.hybrid = -1.0; }).starts_with("compete.hybrid must"));
+  CHECK(message_with(
+            [](MoeOptions& o) {
+              o.layers = 8;
+              o.compete.rate = 0.5;
+            },
+            options_of("compete"))
+            .find("more than compete.max_layers = 3 in every step") != std::string::npos);
+}
+
+TEST_CASE("bad options: similarity learning") {
+  const auto with = [](const std::function<void(SimilarityOptions&)>& change) {
+    return message_with([&](MoeOptions& o) {
+      o.similarity.enabled = true;
+      change(o.similarity);
+    });
+  };
+  CHECK(with([](SimilarityOptions&) {}).empty());
+  CHECK(with([](SimilarityOptions& s) { s.beta = -1.0; }).starts_with("similarity.beta must"));
+  CHECK(with([](SimilarityOptions& s) { s.frequency = -1.0; }).starts_with("similarity.frequency must"));
+  CHECK(with([](SimilarityOptions& s) {
+          s.threshold = 1.0;
+        }).starts_with("similarity.threshold = 1 can never"));
+  CHECK(with([](SimilarityOptions& s) { s.threshold = kNan; }).starts_with("similarity.threshold = nan"));
+  CHECK(with([](SimilarityOptions& s) { s.loss = "ckaa"; }).find("similarity.loss") != std::string::npos);
+  CHECK(with([](SimilarityOptions& s) { s.kernel = "gauss"; }).find("similarity.kernel") !=
+        std::string::npos);
+  CHECK(with([](SimilarityOptions& s) { s.sigma = 0.0; }).starts_with("similarity.sigma must be positive"));
+  CHECK(with([](SimilarityOptions& s) { s.min_tokens = 1; }).starts_with("similarity.min_tokens must"));
+  CHECK(with([](SimilarityOptions& s) { s.max_tokens = 3; }).starts_with("similarity.max_tokens must"));
+  const auto enable = [](MoeOptions& o) { o.similarity.enabled = true; };
+  MoeOptions lonely = options_of("smoe", 1);
+  lonely.experts = 1;
+  CHECK(message_with(enable, lonely).find("moe.experts must be at least 2") != std::string::npos);
+  CHECK(message_with(enable, options_of("hash", 1)).find("moe.router = hash has none") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint of another router is refused by name") {
+  const auto load_into = [](const std::string& saved, const std::string& wanted) -> std::string {
+    const SmallLayer from(options_of(saved));
+    std::vector<NamedTensor> tensors = from.store.buffers();
+    for (const nn::Parameter& p : from.store.parameters())
+      tensors.push_back({p.variable.name(), p.variable.value()});
+    nn::ParameterStore store(3, DType::f64);
+    store.preload(std::move(tensors));
+    try {
+      const MoeLayer layer(nn::Scope(store, "moe"), options_of(wanted), SmallLayer::kDim);
+      nn::check_all_claimed(store);
+    } catch (const UserError& error) {
+      return error.what();
+    }
+    return {};
+  };
+  CHECK(load_into("smoe", "smoe").empty());
+  CHECK(load_into("smoe", "xmoe").find("moe.router.down") != std::string::npos);
+  CHECK(load_into("xmoe", "smoe").find("moe.router.weight") != std::string::npos);
+  CHECK(load_into("hash", "stablemoe").find("moe.router.centroids") != std::string::npos);
+  CHECK(load_into("loss_free", "sigmoid").find("moe.router.selection_bias") != std::string::npos);
+  CHECK(load_into("smoe", "loss_free").find("moe.router.selection_bias") != std::string::npos);
+  CHECK(load_into("smoe", "compete").find("moe.router.schedule.plan") != std::string::npos);
+}
+
+}  // namespace simsmoe::moe

@@ -1,0 +1,178 @@
+// What routers keep from one pass to the next, and what only they can promise.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "ops/binary.hpp"
+#include "ops/reduce.hpp"
+#include "tests/moe/fixture.hpp"
+
+namespace simsmoe::moe {
+
+namespace {
+
+MoeOptions options_of(const std::string& router, std::int64_t k = 2) {
+  MoeOptions options = small_options();
+  options.router = router;
+  options.k = k;
+  options.vocab = 50;
+  options.steps = 100;
+  options.k_schedule.name = "none";
+  return options;
+}
+
+Tensor buffer(const SmallLayer& small, const std::string& name) {
+  return std::ranges::find(small.store.buffers(), name, &NamedTensor::name)->tensor;
+}
+
+std::vector<double> output(SmallLayer& small, nn::ForwardContext ctx) {
+  return small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx).value().to_vector<double>();
+}
+
+// Scores tokens as the plain router does, and then sends them nowhere.
+class UndecidedRouter : public Router {
+ public:
+  UndecidedRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
+      : inner_(make_router(scope, options, dim)) {}
+
+  RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) override {
+    RouterOutput out = inner_->route(x, experts, ctx);
+    out.experts = Tensor::full(out.experts.shape(), -1, DType::i32);
+    return out;
+  }
+  nn::Account account() const override { return inner_->account(); }
+
+ private:
+  std::unique_ptr<Router> inner_;
+};
+
+}  // namespace
+
+TEST_CASE("a router that chooses nothing: the output is 0, gradients are 0, no pair of experts is due") {
+  for (const std::int64_t k : {1, 2}) {
+    MoeOptions options = options_of("smoe", k);
+    options.z_weight = 0.0;
+    options.similarity.enabled = true;
+    options.similarity.frequency = 0.0;
+    options.custom_router = [](const nn::Scope& scope, MoeOptions o, std::int64_t dim) {
+      o.custom_router = {};
+      return std::make_unique<UndecidedRouter>(scope, o, dim);
+    };
+    SmallLayer small(options);
+    const Variable x(draw({1, 9, SmallLayer::kDim}, "x"), true, "x");
+    nn::ForwardContext ctx = training_context();
+    Tape tape;
+    const Variable y = small.layer.forward(x, ctx);
+    CHECK(y.value().to_vector<double>() == std::vector<double>(45, 0.0));
+    tape.backward(ops::add(ops::sum(y), ctx.losses.total()));
+    CHECK(x.grad().to_vector<double>() == std::vector<double>(45, 0.0));
+    for (const Variable& parameter : small.parameters())
+      if (parameter.grad().defined())
+        for (const double g : parameter.grad().to_vector<double>()) CHECK(g == 0.0);
+    CHECK(buffer(small, "moe.similarity.counters").to_vector<double>() == std::vector<double>(6, 0.0));
+  }
+}
+
+TEST_CASE("hyper: the router is generated once for inference, and anew after training") {
+  SmallLayer small(options_of("hyper"));
+  const std::vector<double> before = output(small, {});
+  const Variable embedding = small.parameter("moe.router.embedding");
+  embedding.value().copy_from(draw(embedding.shape(), "another embedding", 3.0));
+  CHECK(output(small, {}) == before);  // behind the router's back: it still has what it generated
+  output(small, training_context());
+  const std::vector<double> after = output(small, {});
+  CHECK(after != before);
+  CHECK(output(small, {}) == after);
+  {
+    Tape tape;  // a gradient in evaluation: nothing may come from the cache
+    embedding.clear_grad();
+    nn::ForwardContext ctx;
+    tape.backward(ops::sum(small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx)));
+    CHECK(embedding.grad().defined());
+  }
+}
+
+TEST_CASE("loss_free: the bias moves against the load, by its rate, in training only") {
+  MoeOptions options = options_of("loss_free", 1);
+  options.bias_update_rate = 0.25;
+  SmallLayer small(options);
+  const Variable bias = small.parameter("moe.router.bias");
+  bias.set_value(Tensor::from(std::vector<double>{0, 0, 100, 0}, {4}));
+  output(small, {});
+  CHECK(buffer(small, "moe.router.selection_bias").to_vector<double>() == std::vector<double>{0, 0, 0, 0});
+  output(small, training_context());
+  CHECK(buffer(small, "moe.router.selection_bias").to_vector<double>() ==
+        std::vector<double>{0.25, 0.25, -0.25, 0.25});
+}
+
+TEST_CASE("loss_free: the bias evens out the load, and weighs nothing") {
+  MoeOptions options = options_of("loss_free", 1);
+  options.bias_update_rate = 0.01;
+  SmallLayer small(options);
+  small.parameter("moe.router.bias").set_value(Tensor::from(std::vector<double>{0, 0, 1, 0}, {4}));
+  const Variable x(draw({1, 64, SmallLayer::kDim}, "many"));
+  const auto largest_share = [&] {
+    nn::ForwardContext ctx;
+    ctx.collect_metrics = true;
+    small.layer.forward(x, ctx);
+    return ctx.metrics.at("moe/load_max");
+  };
+  const double before = largest_share();
+  for (int pass = 0; pass < 100; ++pass) {
+    nn::ForwardContext ctx = training_context();
+    small.layer.forward(x, ctx);
+  }
+  CHECK(before > 0.7);
+  CHECK(largest_share() < 0.35);
+  nn::ForwardContext ctx;
+  const RouterOutput route =
+      small.layer.router().route(Variable(x.value().view({64, 5})), small.layer.experts(), ctx);
+  const auto logits = route.logits.value().to_vector<double>(),
+             weights = route.weights.value().to_vector<double>();
+  const auto experts = route.experts.to_vector<int>();
+  for (std::size_t t = 0; t < 64; ++t)
+    CHECK(weights[t] ==
+          doctest::Approx(1.0 / (1.0 + std::exp(-logits[4 * t + static_cast<std::size_t>(experts[t])]))));
+}
+
+TEST_CASE("expert_choice: all experts take equally many tokens") {
+  for (const std::int64_t k : {1, 2, 4})
+    for (const std::int64_t n : {1, 3, 9, 64}) {
+      CAPTURE(k);
+      CAPTURE(n);
+      SmallLayer small(options_of("expert_choice", k));
+      nn::ForwardContext ctx = training_context();
+      const Variable x(draw({n, SmallLayer::kDim}, "x"));
+      const RouterOutput route = small.layer.router().route(x, small.layer.experts(), ctx);
+      const std::int64_t each = std::min(n, (n * k + 3) / 4);
+      CHECK(make_plan(route.experts, 4).counts.to_vector<std::int64_t>() ==
+            std::vector<std::int64_t>(4, each));
+    }
+}
+
+TEST_CASE("hash: a word always goes to the same different experts, by a table that is saved") {
+  SmallLayer small(options_of("hash", 3));
+  const Tensor table = buffer(small, "moe.router.table");
+  REQUIRE(table.shape() == Shape{50, 3});
+  nn::ForwardContext ctx;
+  ctx.token_ids = Tensor::from(std::vector<std::int32_t>{7, 0, 7, 49}, {4});
+  const RouterOutput route =
+      small.layer.router().route(Variable(draw({4, SmallLayer::kDim}, "x")), small.layer.experts(), ctx);
+  const auto rows = table.to_vector<int>(), chosen = route.experts.to_vector<int>();
+  const std::size_t words[] = {7, 0, 7, 49};
+  for (std::size_t i = 0; i < 12; ++i) CHECK(chosen[i] == rows[words[i / 3] * 3 + i % 3]);
+  std::vector<int> load(4, 0);
+  for (const int e : rows) ++load[static_cast<std::size_t>(e)];
+  for (const int words_of_expert : load) CHECK(words_of_expert > 25);  // 37.5 on average
+
+  nn::ParameterStore other(99, DType::f64);  // another seed would draw another table
+  other.require_preloaded(false);
+  other.preload({{"moe.router.table", table}});
+  const MoeLayer loaded(nn::Scope(other, "moe"), options_of("hash", 3), SmallLayer::kDim);
+  CHECK(other.buffers()[0].tensor.to_vector<int>() == rows);
+  nn::ParameterStore drawn(99, DType::f64);
+  const MoeLayer fresh(nn::Scope(drawn, "moe"), options_of("hash", 3), SmallLayer::kDim);
+  CHECK(drawn.buffers()[0].tensor.to_vector<int>() != rows);
+}
+
+}  // namespace simsmoe::moe
