@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Trains every router for 200 steps, with and without similarity learning, and writes the table of docs/routers.md.
+
+The model is that of the quickstart. Each run is one call of the program; all numbers are read from its run folder.
+Usage: docs/measure_routers.py [--app BINARY] [--text FILE] [--steps N] [--write]
+  --text   a text file in place of GCIDE
+  --write  replaces the table in docs/routers.md; else it is printed
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROUTERS = ["smoe", "noisy_topk", "switch", "gshard", "sigmoid", "loss_free", "random", "hash", "expert_choice", "xmoe",
+           "stablemoe", "stablemoe_lite", "smoe_dropout", "hyper", "compete"]
+ONE_EXPERT = {"switch"}  # routers that take moe.k = 1
+BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
+
+
+def train(arguments, router, similarity, folder):
+    command = [arguments.app, "train", str(HERE.parent / "apps/configs/quickstart.toml"), "--out", str(folder),
+               f"--moe.router={router}", f"--moe.k={1 if router in ONE_EXPERT else 2}",
+               f"--similarity.enabled={str(similarity).lower()}", f"--train.steps={arguments.steps}",
+               "--train.log_every=20", "--train.sample_every=0", "--train.sample_tokens=0",
+               "--train.eval_batches=64", "--data.valid_fraction=0.02"]
+    if arguments.text:
+        command.append(f"--data.path={arguments.text}")
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return json.loads((folder / "manifest.json").read_text()), lines
+
+
+def measure(arguments, router, similarity, folder):
+    manifest, lines = train(arguments, router, similarity, folder)
+    losses = [line["train/task"] for line in lines if "train/task" in line]
+    assert losses[-1] < losses[0], f"{router}: the loss did not fall: {losses}"
+    tokens_per_step = lines[-1]["tokens"] / arguments.steps
+    speeds = [line["tokens_per_s"] for line in lines if "tokens_per_s" in line][1:]
+    frozen = manifest["parameters"] - manifest["trainable_parameters"]
+    millions = lambda n: f"{n / 1e6:.2f}"
+    return [router, "yes" if similarity else "no", f"{lines[-1]['valid/bpc']:.3f}",
+            f"{1000 * tokens_per_step / statistics.median(speeds):.0f}", millions(manifest["trainable_parameters"]),
+            millions(frozen), millions(manifest["active_parameters"]), millions(manifest["flops_per_token"])]
+
+
+def table(arguments):
+    head = ["router", "similarity learning", "validation BPC", "ms per step", "trainable M", "frozen M", "active M",
+            "MFLOP per token"]
+    rows = [head, ["---"] * len(head)]
+    with tempfile.TemporaryDirectory() as scratch:
+        for router in ROUTERS:
+            for similarity in (False, True):
+                row = measure(arguments, router, similarity, pathlib.Path(scratch) / f"{router}-{similarity}")
+                print("  ".join(row), file=sys.stderr)
+                rows.append(row)
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--app", default=str(HERE.parent / "build/release/simsmoe_app"))
+    parser.add_argument("--text")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    made = table(arguments)
+    if not arguments.write:
+        print(made, end="")
+        return
+    page = HERE / "routers.md"
+    before, rest = page.read_text().split(BEGIN)
+    page.write_text(before + BEGIN + made + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
