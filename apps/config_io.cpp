@@ -99,6 +99,14 @@ std::string allowed(const Field& field) {
   throw UserError(fmt::format("{}{}: expected {}, got {}", where, field.name, allowed(field), got));
 }
 
+// ", did you mean 'smoe'?" when one of the choices is near, else nothing.
+std::string nearest_choice(const std::string& value, const std::vector<std::string>& choices) {
+  const auto distance = [&](const std::string& choice) { return edit_distance(value, choice); };
+  const std::string& nearest = *std::ranges::min_element(choices, {}, distance);
+  if (distance(nearest) > std::max<std::size_t>(2, value.size() / 3)) return {};
+  return fmt::format(", did you mean '{}'?", nearest);
+}
+
 bool within(const Limits& limits, double value) {
   return std::isfinite(value) && value >= limits.low && value <= limits.high &&
          !(limits.low_excluded && value == limits.low) && !(limits.high_excluded && value == limits.high);
@@ -112,7 +120,7 @@ void store(const Field& field, T value, const std::string& where) {
     if (!is_utf8(value)) refuse(field, where, fmt::format("{:?}, which is not UTF-8", value));
     const auto& choices = field.limits.choices;
     if (!choices.empty() && std::ranges::find(choices, value) == choices.end())
-      refuse(field, where, quoted(value));
+      refuse(field, where, quoted(value) + nearest_choice(value, choices));
   } else if constexpr (!std::is_same_v<T, bool>) {
     if (!within(field.limits, static_cast<double>(value))) refuse(field, where, fmt::format("{}", value));
   }

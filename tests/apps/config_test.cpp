@@ -83,6 +83,7 @@ TEST_CASE("values of the wrong type or out of range name the key and what is all
   check_refused("[train]\nlr = inf\n", "train.lr: expected a number > 0, got inf");
   check_refused("[model]\ndropout = 1.0\n", "model.dropout: expected a number in [0, 1), got 1");
   check_refused("[model]\ngated = 1\n", "model.gated: expected true or false, got 1");
+  check_refused("[moe]\nrouter = \"smooe\"\n", ", got \"smooe\", did you mean 'smoe'?");
   check_refused("[model]\nnorm = \"rms\"\n", "model.norm: expected one of layer_norm, rms_norm, got \"rms\"");
   check_refused("[model.dim]\nx = 1\n", "model.dim: expected a whole number in [1, 65536], got a table");
   for (const auto& [key, value] : std::vector<Override>{{"train.steps", "1e3"},
