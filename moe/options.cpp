@@ -44,9 +44,16 @@ void validate(const CompeteOptions& c, const MoeOptions& o) {
   at_least(0.0, c.router_weight, "compete.router_weight");
   at_least(0.0, c.diversity_weight, "compete.diversity_weight");
   at_least(0.0, c.hybrid, "compete.hybrid");
-  require(c.version == 1 || c.schedule != "lambda",
-          "compete.schedule = lambda belongs to compete.version = 1");
-  require(c.version == 1 || c.rate * static_cast<double>(o.layers) <= static_cast<double>(c.max_layers),
+  const auto belongs_to = [&](std::int64_t version, bool set, std::string_view what) {
+    require(!set || c.version == version,
+            fmt::format("{} belongs to compete.version = {}, not to {}", what, version, c.version));
+  };
+  belongs_to(1, c.schedule == "lambda", "compete.schedule = lambda");
+  belongs_to(1, c.distillation == "kl", "compete.distillation = kl");
+  belongs_to(1, c.combine_router, "compete.combine_router");
+  belongs_to(2, c.hybrid > 0.0, "compete.hybrid");
+  require(o.router != "compete" || c.version == 1 ||
+              c.rate * static_cast<double>(o.layers) <= static_cast<double>(c.max_layers),
           fmt::format("compete.rate = {} of {} layers is more than compete.max_layers = {} in every step",
                       c.rate, o.layers, c.max_layers));
 }
@@ -59,6 +66,10 @@ void validate(const SimilarityOptions& s, const MoeOptions& o) {
   require(s.sigma > 0.0, fmt::format("similarity.sigma must be positive, got {}", s.sigma));
   at_least(2.0, static_cast<double>(s.min_tokens), "similarity.min_tokens");
   at_least(static_cast<double>(s.min_tokens), static_cast<double>(s.max_tokens), "similarity.max_tokens");
+  require(!s.debiased || s.loss != "cka" || s.min_tokens >= 4,
+          fmt::format(
+              "similarity.min_tokens = {}: debiased CKA needs at least 4 (similarity.debiased = false: 2)",
+              s.min_tokens));
   require(s.threshold < largest_likeness(s),
           fmt::format("similarity.threshold = {} can never be exceeded: similarity.loss = {} is at most {}",
                       s.threshold, s.loss, largest_likeness(s)));
@@ -66,6 +77,17 @@ void validate(const SimilarityOptions& s, const MoeOptions& o) {
           "similarity.enabled compares experts: moe.experts must be at least 2");
   require(!s.enabled || o.k > 1 || o.custom_router || o.router != "hash",
           "similarity.enabled with moe.k = 1 compares with the runner-up, and moe.router = hash has none");
+}
+
+// What one router cannot do and another can.
+void validate_for_router(const MoeOptions& o) {
+  const RouterTraits traits = router_traits(o.router);
+  const std::string& schedule = o.k_schedule.name;
+  require(traits.any_k || schedule == "auto" || schedule == "none",
+          fmt::format("moe.k_schedule = {}: router {} has a fixed number of experts per token", schedule,
+                      o.router));
+  require(traits.order || o.router_order == "topk_softmax",
+          fmt::format("moe.router_order = {}: router {} has weights of its own", o.router_order, o.router));
 }
 
 }  // namespace
@@ -92,9 +114,10 @@ void validate(const MoeOptions& o) {
   require(o.jitter >= 0.0 && o.jitter < 1.0, fmt::format("moe.jitter must be in [0, 1), got {}", o.jitter));
   at_least(0.0, o.bias_update_rate, "moe.bias_update_rate");
   at_least(0.0, static_cast<double>(o.router_dim), "moe.router_dim");
-  at_least(0.0, static_cast<double>(o.k_schedule.k_min), "moe.k_min");
-  at_least(0.0, static_cast<double>(o.k_schedule.k_max), "moe.k_max");
+  within(0.0, static_cast<double>(o.experts), static_cast<double>(o.k_schedule.k_min), "moe.k_min");
+  within(0.0, static_cast<double>(o.experts), static_cast<double>(o.k_schedule.k_max), "moe.k_max");
   if (o.k_schedule.name != "auto") KSchedule{o};
+  if (!o.custom_router) validate_for_router(o);
   within(0.0, 1.0, o.stablemoe.stage1, "stablemoe.stage1");
   at_least(1.0, static_cast<double>(o.stablemoe.distilled_dim), "stablemoe.distilled_dim");
   at_least(0.0, o.stablemoe.balance_weight, "stablemoe.balance_weight");
@@ -109,18 +132,22 @@ std::vector<std::string> absent_losses(const MoeOptions& o) {
   const auto note = [&](bool off, std::string_view loss, std::string_view key) {
     if (off) absent.push_back(fmt::format("{} ({} = 0)", loss, key));
   };
+  const RouterTraits traits = o.custom_router ? RouterTraits{} : router_traits(o.router);
   if (o.router == "noisy_topk") {
     note(o.importance_weight == 0.0, "importance", "moe.importance_weight");
     note(o.load_weight == 0.0, "load", "moe.load_weight");
   } else if (o.router == "stablemoe") {
     note(o.stablemoe.balance_weight == 0.0, "balance", "stablemoe.balance_weight");
     note(o.stablemoe.distill_weight == 0.0, "distill", "stablemoe.distill_weight");
-  } else if (!has_balance_loss(o.router)) {
-    absent.push_back(fmt::format("balance (router {} has none)", o.router));
-  } else {
+  } else if (traits.balance_loss) {
     note(o.balance_weight == 0.0, "balance", "moe.balance_weight");
-    note(o.z_weight == 0.0, "z", "moe.z_weight");
+  } else {
+    absent.push_back(fmt::format("balance (router {} has none)", o.router));
   }
+  if (traits.z_loss)
+    note(o.z_weight == 0.0, "z", "moe.z_weight");
+  else if (o.z_weight > 0.0)
+    absent.push_back(fmt::format("z (router {} has none)", o.router));
   if (o.router == "compete") {
     note(o.compete.router_weight == 0.0, "router", "compete.router_weight");
     note(o.compete.version == 2 && o.compete.diversity_weight == 0.0, "diversity",
@@ -133,10 +160,12 @@ std::vector<std::string> absent_losses(const MoeOptions& o) {
 
 nn::FeedForwardFactory feed_forward_factory(MoeOptions options) {
   validate(options);
-  return [options = std::move(options)](const nn::Scope& scope, std::int64_t dim, int /*index*/) mutable {
-    auto layer = std::make_unique<MoeLayer>(scope, options, dim);
-    ++options.layer;
-    return layer;
+  return [options = std::move(options)](const nn::Scope& scope, std::int64_t dim, int index) {
+    MoeOptions mine = options;
+    mine.layer = index;
+    SMX_CHECK(index < options.layers || options.router != "compete",
+              "[moe] layer {} of a model that was said to have {}", index, options.layers);
+    return std::make_unique<MoeLayer>(scope, mine, dim);
   };
 }
 

@@ -126,10 +126,10 @@ struct MoeOptions {
 void validate(const MoeOptions& options);
 
 // The auxiliary losses that a training with these options will not have, each with its reason, for a log line:
-// "z (moe.z_weight = 0)", "balance (not a loss of router hash)".
+// "z (moe.z_weight = 0)", "balance (router hash has none)".
 std::vector<std::string> absent_losses(const MoeOptions& options);
 
-// Makes the MoE layer of every 'g' sublayer, one after the other; sets `layer`.
+// Makes the MoE layer of every 'g' sublayer; sets `layer`.
 nn::FeedForwardFactory feed_forward_factory(MoeOptions options);
 
 }  // namespace simsmoe::moe

@@ -15,27 +15,41 @@ namespace {
 struct Entry {
   std::string_view name;
   std::unique_ptr<Router> (*make)(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
-  bool any_k = true;
-  bool balance_loss = true;
+  RouterTraits traits = {};
 };
+
+constexpr RouterTraits kFixedK{.any_k = false, .order = false};
+constexpr RouterTraits kOwnWeights{.order = false};
+constexpr RouterTraits kOwnLosses{.z_loss = false, .order = false};
+constexpr RouterTraits kNoLosses{.balance_loss = false, .z_loss = false};
+constexpr RouterTraits kNoLossesOwnWeights{.balance_loss = false, .z_loss = false, .order = false};
+constexpr RouterTraits kNothing{.any_k = false, .balance_loss = false, .z_loss = false, .order = false};
 
 constexpr Entry kRouters[] = {
     {"smoe", make_smoe_router},
-    {"noisy_topk", make_noisy_topk_router},
-    {"switch", make_switch_router, false},
-    {"gshard", make_gshard_router, false},
-    {"sigmoid", make_sigmoid_router},
-    {"loss_free", make_loss_free_router, true, false},
-    {"random", make_random_router, true, false},
-    {"hash", make_hash_router, false, false},
-    {"expert_choice", make_expert_choice_router, true, false},
+    {"noisy_topk", make_noisy_topk_router, kOwnLosses},
+    {"switch", make_switch_router, kFixedK},
+    {"gshard", make_gshard_router, kFixedK},
+    {"sigmoid", make_sigmoid_router, kOwnWeights},
+    {"loss_free", make_loss_free_router, kNoLossesOwnWeights},
+    {"random", make_random_router, kNoLosses},
+    {"hash", make_hash_router, kNothing},
+    {"expert_choice", make_expert_choice_router, kNoLossesOwnWeights},
     {"xmoe", make_xmoe_router},
-    {"stablemoe", make_stablemoe_router},
+    {"stablemoe", make_stablemoe_router, kOwnLosses},
     {"stablemoe_lite", make_stablemoe_lite_router},
-    {"smoe_dropout", make_smoe_dropout_router, true, false},
-    {"hyper", make_hyper_router, true, false},
+    {"smoe_dropout", make_smoe_dropout_router, kNoLosses},
+    {"hyper", make_hyper_router, kNoLosses},
     {"compete", make_compete_router},
 };
+
+const Entry& find_router(const std::string& name) {
+  const auto* const found = std::ranges::find(kRouters, name, &Entry::name);
+  if (found == std::end(kRouters))
+    throw UserError(
+        fmt::format("moe.router must be one of {}, got '{}'", fmt::join(router_names(), ", "), name));
+  return *found;
+}
 
 }  // namespace
 
@@ -45,20 +59,11 @@ std::vector<std::string> router_names() {
   return names;
 }
 
-bool serves_any_k(const std::string& router) {
-  return std::ranges::any_of(kRouters, [&](const Entry& e) { return e.name == router && e.any_k; });
-}
-
-bool has_balance_loss(const std::string& router) {
-  return std::ranges::any_of(kRouters, [&](const Entry& e) { return e.name == router && e.balance_loss; });
-}
+RouterTraits router_traits(const std::string& name) { return find_router(name).traits; }
 
 std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim) {
   if (options.custom_router) return options.custom_router(scope, options, dim);
-  for (const Entry& entry : kRouters)
-    if (entry.name == options.router) return entry.make(scope, options, dim);
-  throw UserError(
-      fmt::format("moe.router must be one of {}, got '{}'", fmt::join(router_names(), ", "), options.router));
+  return find_router(options.router).make(scope, options, dim);
 }
 
 SelectionOrder selection_order_from_name(const std::string& name) {

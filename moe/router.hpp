@@ -42,10 +42,15 @@ class Router {
 // or naming the option that does not suit the router.
 std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
 std::vector<std::string> router_names();
-// Whether inference may use another number of experts per token than moe.k (ctx.experts_per_token).
-bool serves_any_k(const std::string& router);
-// Whether the router is balanced by a loss of the layer or of its own.
-bool has_balance_loss(const std::string& router);
+
+// What a router has and serves; keys that do not apply to it are refused or named at the start of a run.
+struct RouterTraits {
+  bool any_k = true;         // inference may use another number of experts than moe.k (ctx.experts_per_token)
+  bool balance_loss = true;  // of the layer, or of its own
+  bool z_loss = true;
+  bool order = true;  // its weights follow moe.router_order
+};
+RouterTraits router_traits(const std::string& name);  // throws UserError listing the known names
 
 enum class SelectionOrder : unsigned char { topk_softmax, softmax_topk };
 SelectionOrder selection_order_from_name(

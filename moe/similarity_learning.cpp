@@ -55,13 +55,7 @@ SimilarityLearning::SimilarityLearning(const nn::Scope& scope, const MoeOptions&
       key_(scope.key("sample")),
       projection_(scope / "projection", dim, options.experts),
       counters_(scope.buffer("counters", {options.experts * (options.experts - 1) / 2}, DType::f64)),
-      last_(scope.buffer("last", {4}, DType::f64)) {
-  if (options.reference()) {  // what the published code does
-    options_.kernel = "rbf";
-    options_.debiased = false;
-    options_.min_tokens = 2;
-  }
-}
+      last_(scope.buffer("last", {4}, DType::f64)) {}
 
 // Row after row of the strict upper triangle.
 std::size_t SimilarityLearning::counter(Pair pair) const {
@@ -110,20 +104,26 @@ std::vector<std::int64_t> SimilarityLearning::shared_tokens(const Tensor& choice
   return shared;
 }
 
-// The loss of two experts' outputs: [n, D], [n, D] -> f64 [], undefined where it has no meaning.
-Variable SimilarityLearning::compare(const Variable& outputs_a, const Variable& outputs_b,
-                                     Likeness& result) const {
+// How alike two experts' outputs are. [n, D], [n, D]
+Likeness SimilarityLearning::compare(const Variable& outputs_a, const Variable& outputs_b) const {
   const auto projected = [&](const Variable& y) {
     return ops::linear(nn::to_dtype(y, projection_.weight.dtype()), projection_.weight, projection_.bias);
   };
-  result = likeness(projected(outputs_a), projected(outputs_b), options_);
-  return result.value;
+  return likeness(projected(outputs_a), projected(outputs_b), options_);
 }
 
-// The likeness on what the layer computed anyway, as a number; nothing where a copy was dropped or never made.
-std::optional<double> SimilarityLearning::known_likeness(const std::vector<std::int64_t>& tokens, Pair pair,
-                                                         const RouterOutput& route, const DispatchPlan& plan,
-                                                         const Variable& outputs) const {
+// Keeps a comparison that had a value for the metrics.
+void SimilarityLearning::remember(const Likeness& seen, std::int64_t tokens) const {
+  const double checks = last_.to_vector<double>()[3] + 1.0;
+  last_.copy_from(Tensor::from(
+      std::vector<double>{seen.value.value().item(), static_cast<double>(tokens), seen.mean_kernel, checks},
+      {4}));
+}
+
+// The likeness on what the layer computed anyway; without a value where a copy was dropped or never made.
+Likeness SimilarityLearning::known_likeness(const std::vector<std::int64_t>& tokens, Pair pair,
+                                            const RouterOutput& route, const DispatchPlan& plan,
+                                            const Variable& outputs) const {
   const std::vector<std::int64_t> choices = route.experts.to_vector<std::int64_t>();
   const std::vector<std::int64_t> position = plan.partition.position.to_vector<std::int64_t>();
   const std::int64_t k = route.experts.size(1);
@@ -135,11 +135,8 @@ std::optional<double> SimilarityLearning::known_likeness(const std::vector<std::
       if (choices[i] == pair.a) rows_a.push_back(position[i]);
       if (choices[i] == pair.b) rows_b.push_back(position[i]);
     }
-  if (rows_a.size() != tokens.size() || rows_b.size() != tokens.size()) return std::nullopt;
-  Likeness result;
-  const Variable value =
-      compare(rows_of(outputs.detach(), rows_a).detach(), rows_of(outputs.detach(), rows_b).detach(), result);
-  return value.defined() ? std::optional(value.value().item()) : std::nullopt;
+  if (rows_a.size() != tokens.size() || rows_b.size() != tokens.size()) return {};
+  return compare(rows_of(outputs.detach(), rows_a), rows_of(outputs.detach(), rows_b));
 }
 
 void SimilarityLearning::learn(const Variable& tokens, const RouterOutput& route, const DispatchPlan& plan,
@@ -152,21 +149,20 @@ void SimilarityLearning::learn(const Variable& tokens, const RouterOutput& route
     const std::vector<std::int64_t> shared = shared_tokens(choices, pair, ctx.draw);
     const auto n = static_cast<std::int64_t>(shared.size());
     if (n < options_.min_tokens) continue;
+    const auto is_alike = [&](const Likeness& l) { return l.value.value().item() > options_.threshold; };
     if (options_.reuse_outputs) {
-      const std::optional<double> known = known_likeness(shared, pair, route, plan, outputs);
-      if (known && !(*known > options_.threshold)) continue;
+      const Likeness known = known_likeness(shared, pair, route, plan, outputs);
+      if (known.value.defined() && !is_alike(known)) {
+        remember(known, n);
+        continue;
+      }
     }
     const Variable y =
         experts.forward_pair(rows_of(tokens.detach(), shared), pair.a, pair.b, ctx.compute_dtype);
-    Likeness result;
-    const Variable value = compare(ops::slice(y, 0, 0, n), ops::slice(y, 0, n, 2 * n), result);
-    if (!value.defined()) continue;
-    const double likeness_now = value.value().item();
-    const double checks = last_.to_vector<double>()[3] + 1.0;
-    last_.copy_from(Tensor::from(
-        std::vector<double>{likeness_now, static_cast<double>(n), result.mean_kernel, checks}, {4}));
-    if (!(likeness_now > options_.threshold)) continue;
-    loss = loss.defined() ? ops::add(loss, value) : value;
+    const Likeness seen = compare(ops::slice(y, 0, 0, n), ops::slice(y, 0, n, 2 * n));
+    if (!seen.value.defined()) continue;
+    remember(seen, n);
+    if (is_alike(seen)) loss = loss.defined() ? ops::add(loss, seen.value) : seen.value;
   }
   if (loss.defined())
     ctx.losses.add("similarity", where, options_.beta, nn::to_dtype(loss, projection_.weight.dtype()));

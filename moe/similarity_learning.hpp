@@ -16,7 +16,6 @@
 // below min_tokens is skipped (CKA of two items is 1, of three it is biased); above max_tokens a random part is taken.
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,10 +51,10 @@ class SimilarityLearning {
   std::size_t counter(Pair pair) const;
   std::vector<Pair> due_pairs(const Tensor& choices);
   std::vector<std::int64_t> shared_tokens(const Tensor& choices, Pair pair, std::uint64_t draw) const;
-  Variable compare(const Variable& outputs_a, const Variable& outputs_b, Likeness& result) const;
-  std::optional<double> known_likeness(const std::vector<std::int64_t>& tokens, Pair pair,
-                                       const RouterOutput& route, const DispatchPlan& plan,
-                                       const Variable& outputs) const;
+  Likeness compare(const Variable& outputs_a, const Variable& outputs_b) const;
+  void remember(const Likeness& seen, std::int64_t tokens) const;
+  Likeness known_likeness(const std::vector<std::int64_t>& tokens, Pair pair, const RouterOutput& route,
+                          const DispatchPlan& plan, const Variable& outputs) const;
 
   SimilarityOptions options_;
   std::int64_t experts_;

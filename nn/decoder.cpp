@@ -106,6 +106,9 @@ Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFa
                                        .rotary = options_.positions == Positions::rotary,
                                        .init_std = options_.init_std,
                                        .output_std = options_.dense.output_std};
+  const bool has_dense = options_.pattern.find('f') != std::string::npos;
+  const FeedForwardFactory dense = has_dense ? dense_feed_forward(options_.dense) : FeedForwardFactory{};
+  int dense_made = 0, injected_made = 0;
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     const Scope layer = scope / fmt::format("layers.{}", i);
     for (std::size_t at = 0; at < options_.pattern.size(); ++at) {
@@ -115,8 +118,8 @@ Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFa
       if (letter == 's') {
         sublayer->attention.emplace(layer / name, options_.dim, attention);
       } else {
-        const FeedForwardFactory make = letter == 'f' ? dense_feed_forward(options_.dense) : injected;
-        sublayer->feed_forward = make(layer / name, options_.dim, static_cast<int>(sublayers_.size()));
+        sublayer->feed_forward = letter == 'f' ? dense(layer / name, options_.dim, dense_made++)
+                                               : injected(layer / name, options_.dim, injected_made++);
       }
       sublayers_.push_back(std::move(sublayer));
     }

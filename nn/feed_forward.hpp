@@ -19,7 +19,7 @@ class FeedForward {
   virtual Account account() const = 0;
 };
 
-// Makes the feed-forward of sublayer `index` (counted over all sublayers of the decoder) under `scope`.
+// Makes the feed-forward of a decoder's sublayer under `scope`; `index` counts those that this factory makes, from 0.
 using FeedForwardFactory =
     std::function<std::unique_ptr<FeedForward>(const Scope& scope, std::int64_t dim, int index)>;
 

@@ -19,7 +19,7 @@ namespace {
 void check_experts_per_token(const Config& config, std::int64_t k) {
   if (k > config.moe.experts)
     throw UserError(fmt::format("--k {} is more than the {} experts of the model", k, config.moe.experts));
-  if (k > 0 && k != config.moe.k && !moe::serves_any_k(config.moe.router))
+  if (k > 0 && k != config.moe.k && !moe::router_traits(config.moe.router).any_k)
     throw UserError(fmt::format("--k: router {} has a fixed number of experts per token, {}",
                                 config.moe.router, config.moe.k));
 }

@@ -66,7 +66,8 @@ void announce(const Trainer& trainer, const std::string& folder) {
            static_cast<double>(account.parameters) / 1e6,
            static_cast<double>(account.active_parameters) / 1e6, account.flops_per_token / 1e6);
   const moe::MoeOptions moe = moe_options(trainer.config(), trainer.data().tokenizer->vocab_size());
-  if (const auto absent = moe::absent_losses(moe); !absent.empty())
+  const bool has_experts = trainer.config().model.pattern.find('g') != std::string::npos;
+  if (const auto absent = moe::absent_losses(moe); has_experts && !absent.empty())
     log_info("auxiliary losses that are off: {}", fmt::join(absent, ", "));
   if (trainer.finished())
     log_info("all {} steps are done, run folder {}", trainer.state().step, folder);

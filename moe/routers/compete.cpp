@@ -1,6 +1,7 @@
 // CompeteSMoE: in some steps all experts run on all tokens, and those that respond most strongly win; the router learns
 // to foresee the outcome, which is all that there is in inference.
 //
+// In the reference variant the map of version 1 has a bias; that of version 2 has none unless moe.router_bias asks.
 // Router step and inference:  g_t = W x_t (+ b), select_topk, the layer's balance and z-loss.
 // Competition step (when: compete_schedule.hpp), with h_te = E_e(x_t), no dropout:
 //   version 2  a_te = mean_c softplus(h_tec)                            S_t = the k largest of a_t
@@ -58,7 +59,7 @@ class CompeteRouter : public Router {
         k_(o),
         order_(selection_order_from_name(o.router_order)),
         path_(scope.path()),
-        scores_(scope, o, dim),
+        scores_(scope, o, dim, o.reference() && o.compete.version == 1),
         schedule_(scope / "schedule", o) {
     if (options_.response == "auto") options_.response = options_.version == 2 ? "softplus" : "norm";
   }

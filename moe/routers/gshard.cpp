@@ -26,7 +26,7 @@ class GshardRouter : public Router {
   GshardRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
       : path_(scope.path()),
         key_(scope.key("draw")),
-        scores_(scope, options, dim),
+        scores_(scope, options, dim, options.reference()),
         balance_weight_(options.balance_weight),
         z_weight_(options.z_weight),
         count_both_(options.reference()) {}

@@ -9,10 +9,11 @@
 namespace simsmoe::moe {
 
 struct ScoreMap {
-  // "weight" [E, D] and, when options.router_bias or the variant "reference" asks for it, "bias" [E].
-  ScoreMap(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool trainable = true)
+  // "weight" [E, D] and "bias" [E] when options.router_bias, or the published code, asks for it.
+  ScoreMap(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool published_bias,
+           bool trainable = true)
       : map(scope, dim, options.experts,
-            {.bias = options.router_bias || options.reference(),
+            {.bias = options.router_bias || published_bias,
              .init_std = options.init_std,
              .trainable = trainable}) {}
 

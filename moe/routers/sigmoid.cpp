@@ -27,7 +27,9 @@ namespace {
 class SigmoidRouter : public Router {
  public:
   SigmoidRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool loss_free)
-      : k_(options), scores_(scope, options, dim), update_rate_(options.bias_update_rate) {
+      : k_(options),
+        scores_(scope, options, dim, options.reference()),
+        update_rate_(options.bias_update_rate) {
     if (loss_free) selection_bias_ = scope.buffer("selection_bias", {options.experts}, scope.store().dtype());
   }
 

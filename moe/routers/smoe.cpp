@@ -29,7 +29,7 @@ class SmoeRouter : public Router {
              const std::string& k_recipe)
       : k_(options, k_recipe),
         order_(selection_order_from_name(options.router_order)),
-        scores_(scope, options, dim, trainable),
+        scores_(scope, options, dim, options.reference(), trainable),
         trainable_(trainable) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {

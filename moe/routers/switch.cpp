@@ -20,7 +20,7 @@ namespace {
 class SwitchRouter : public Router {
  public:
   SwitchRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-      : scores_(scope, options, dim),
+      : scores_(scope, options, dim, options.reference()),
         on_logits_(options.reference()),
         jitter_(options.jitter),
         key_(scope.key("draw")) {}

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "nn/decoder.hpp"
 #include "tests/moe/fixture.hpp"
 
 namespace simsmoe::moe {
@@ -112,6 +113,35 @@ TEST_CASE("compete schedule: version 1 draws once per iteration, less and less o
   }
   CHECK(early == doctest::Approx(expected_early).epsilon(0.25));
   CHECK(late == doctest::Approx(expected_late).epsilon(0.25));
+}
+
+TEST_CASE("compete schedule: the layers of one decoder have plans of their own and keep the cap together") {
+  MoeOptions options = compete_options(0);
+  options.compete.warmup = 0.0;
+  nn::DecoderOptions model;
+  model.vocab = 11;
+  model.dim = 8;
+  model.heads = 2;
+  model.layers = 6;
+  model.max_length = 4;
+  nn::ParameterStore store(5);
+  nn::Decoder decoder(nn::Scope(store), model, feed_forward_factory(options));
+  nn::ForwardContext ctx = training_context();
+  const Tensor tokens = Tensor::from(std::vector<std::int32_t>{1, 4, 0, 10}, {1, 4});
+  decoder.logits(tokens, ctx);  // draws the plans
+  Plan plans;
+  for (const NamedTensor& buffer : store.buffers())
+    if (buffer.name.ends_with("schedule.plan")) plans.push_back(buffer.tensor.to_vector<std::uint8_t>());
+  REQUIRE(plans.size() == 6);
+  std::int64_t most = 0;
+  for (std::size_t s = 0; s < plans[0].size(); ++s) {
+    std::int64_t competing = 0;
+    for (const auto& plan : plans) competing += plan[s];
+    most = std::max(most, competing);
+  }
+  CHECK(most == options.compete.max_layers);
+  for (std::size_t a = 0; a < plans.size(); ++a)
+    for (std::size_t b = a + 1; b < plans.size(); ++b) CHECK(plans[a] != plans[b]);
 }
 
 }  // namespace simsmoe::moe

@@ -60,6 +60,49 @@ TEST_CASE("bad options: the layer") {
         }).starts_with("moe.variant must be paper, reference"));
 }
 
+TEST_CASE("bad options: what one router cannot do and another can") {
+  const auto says = [](const std::string& router, const std::function<void(MoeOptions&)>& change,
+                       std::int64_t k = 2) { return message_with(change, options_of(router, k)); };
+  const auto scheduled = [](MoeOptions& o) { o.k_schedule.name = "linear"; };
+  CHECK(says("smoe", scheduled).empty());
+  CHECK(says("gshard", scheduled).starts_with("moe.k_schedule = linear: router gshard has a fixed number"));
+  CHECK(says("switch", scheduled, 1).starts_with("moe.k_schedule = linear: router switch"));
+  CHECK(says("hash", scheduled).starts_with("moe.k_schedule = linear: router hash"));
+  const auto other_order = [](MoeOptions& o) { o.router_order = "softmax_topk"; };
+  CHECK(says("xmoe", other_order).empty());
+  CHECK(says("noisy_topk", other_order).starts_with("moe.router_order = softmax_topk: router noisy_topk"));
+  CHECK(says("sigmoid", other_order).starts_with("moe.router_order = softmax_topk: router sigmoid"));
+  CHECK(says("compete", [](MoeOptions& o) {
+          o.compete.distillation = "kl";
+        }).starts_with("compete.distillation = kl belongs to compete.version = 1"));
+  CHECK(says("compete", [](MoeOptions& o) {
+          o.compete.combine_router = true;
+        }).starts_with("compete.combine_router belongs to compete.version = 1"));
+  CHECK(says("compete", [](MoeOptions& o) {
+          o.compete.version = 1;
+          o.compete.hybrid = 0.1;
+        }).starts_with("compete.hybrid belongs to compete.version = 2"));
+  const auto crowded = [](MoeOptions& o) { o.layers = 61; };
+  CHECK(says("smoe", crowded).empty());
+  CHECK(says("compete", crowded).starts_with("compete.rate = 0.05 of 61 layers"));
+  CHECK(says("smoe", [](MoeOptions& o) {
+          o.similarity.min_tokens = 2;
+        }).starts_with("similarity.min_tokens = 2: debiased CKA needs at least 4"));
+}
+
+TEST_CASE("absent losses name what is off, unused or not enabled") {
+  const auto absent = [](const std::string& router, double z_weight) {
+    MoeOptions options = options_of(router);
+    options.z_weight = z_weight;
+    return fmt::format("{}", fmt::join(absent_losses(options), ", "));
+  };
+  const std::string similarity = "similarity (similarity.enabled = false)";
+  CHECK(absent("smoe", 0.0) == "z (moe.z_weight = 0), " + similarity);
+  CHECK(absent("smoe", 0.1) == similarity);
+  CHECK(absent("hash", 0.1) == "balance (router hash has none), z (router hash has none), " + similarity);
+  CHECK(absent("stablemoe", 0.1) == "z (router stablemoe has none), " + similarity);
+}
+
 TEST_CASE("bad options: the routers") {
   const std::string unknown = message_with([](MoeOptions& o) { o.router = "smoee"; });
   CHECK(unknown.starts_with("moe.router must be one of smoe, noisy_topk"));
@@ -101,7 +144,8 @@ TEST_CASE("bad options: the schedule of k") {
   CHECK(with([](KScheduleOptions& s) { s.name = "liner"; }).find("got 'liner'") != std::string::npos);
   CHECK(with([](KScheduleOptions& s) { s.name = "none_decrease"; }).starts_with("moe.k_schedule must be"));
   CHECK(with([](KScheduleOptions& s) { s.k_min = -1; }).starts_with("moe.k_min must"));
-  CHECK(with([](KScheduleOptions& s) { s.k_max = 5; }).find("moe.experts = 4") != std::string::npos);
+  CHECK(with([](KScheduleOptions& s) { s.k_max = 5; }).find("moe.k_max must be in [0, 4]") !=
+        std::string::npos);
   CHECK(with([](KScheduleOptions& s) {
           s.k_min = 3, s.k_max = 2;
         }).starts_with("moe.k_min = 3 and moe.k_max = 2"));

@@ -222,6 +222,7 @@ TEST_CASE("contract: compete") {
     return [&, distillation](Promise& p) {
       competition(p);
       p.options.compete.version = 1;
+      p.options.compete.hybrid = 0.0;
       p.options.compete.schedule = "bernoulli";
       p.options.compete.distillation = distillation;
       p.uniform_balance = {};

@@ -107,7 +107,7 @@ TEST_CASE("parameters have readable names, a repeated letter a number") {
   options.pattern = "sfsg";
   ParameterStore store(1);
   const auto injected = [](const Scope& scope, std::int64_t, int index) -> std::unique_ptr<FeedForward> {
-    CHECK(scope.path() == (index == 3 ? "decoder.layers.0.feed_forward" : "decoder.layers.1.feed_forward"));
+    CHECK(scope.path() == (index == 0 ? "decoder.layers.0.feed_forward" : "decoder.layers.1.feed_forward"));
     return std::make_unique<Identity>();
   };
   const Decoder decoder(Scope(store) / "decoder", options, injected);
