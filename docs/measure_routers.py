@@ -3,7 +3,7 @@
 
 The model is that of the quickstart. Each run is one call of the program; all numbers are read from its run folder.
 Usage: docs/measure_routers.py [--app BINARY] [--text FILE] [--steps N] [--write]
-  --text   a text file in place of GCIDE
+  --text   a text file; default: the slice of enwik8 beside the repository when it is there, else GCIDE
   --write  replaces the table in docs/routers.md; else it is printed
 """
 
@@ -18,6 +18,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROUTERS = ["smoe", "noisy_topk", "switch", "gshard", "sigmoid", "loss_free", "random", "hash", "expert_choice", "xmoe",
            "stablemoe", "stablemoe_lite", "smoe_dropout", "hyper", "compete"]
+ENWIK8 = HERE.parent.parent / "shared/data/enwik8/enwik8.first-4154399-bytes"
 ONE_EXPERT = {"switch"}  # routers that take moe.k = 1
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
 
@@ -27,9 +28,11 @@ def train(arguments, router, similarity, folder):
                f"--moe.router={router}", f"--moe.k={1 if router in ONE_EXPERT else 2}",
                f"--similarity.enabled={str(similarity).lower()}", f"--train.steps={arguments.steps}",
                "--train.log_every=20", "--train.sample_every=0", "--train.sample_tokens=0",
-               "--train.eval_batches=64", "--data.valid_fraction=0.02"]
+               "--train.eval_batches=64"]
     if arguments.text:
-        command.append(f"--data.path={arguments.text}")
+        command += [f"--data.path={arguments.text}", "--data.valid_fraction=0.03"]
+    else:
+        command.append("--data.valid_fraction=0.003")
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -66,7 +69,7 @@ def table(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--app", default=str(HERE.parent / "build/release/simsmoe_app"))
-    parser.add_argument("--text")
+    parser.add_argument("--text", default=str(ENWIK8) if ENWIK8.exists() else None)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
