@@ -4,11 +4,11 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "engine/file.hpp"
@@ -46,15 +46,15 @@ constexpr FormatDType kDTypes[] = {{"F32", DType::f32}, {"F64", DType::f64}, {"B
 
 class Checksum {
  public:
-  Checksum() { XXH3_128bits_reset(&state_); }
-  void add(std::string_view bytes) { XXH3_128bits_update(&state_, bytes.data(), bytes.size()); }
+  Checksum() { XXH3_128bits_reset(state_.get()); }
+  void add(std::string_view bytes) { XXH3_128bits_update(state_.get(), bytes.data(), bytes.size()); }
   std::string digits() const {
-    const XXH128_hash_t hash = XXH3_128bits_digest(&state_);
+    const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
     return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
   }
 
  private:
-  XXH3_state_t state_;
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_{XXH3_createState(), XXH3_freeState};
 };
 
 // True when the file starts as ours do and its checksum is that of its bytes.
