@@ -63,8 +63,9 @@ void MoeConfig::fields(FieldList& add) {
   add("init_alike", &init_alike, "share of the experts' initial weights that all have in common",
       between(0, 1));
   add("balance", &balance,
-      "form of the load-balance loss; auto: switch for moe.variant = paper, else reference",
-      one_of({"auto", "switch", "reference"}));
+      "form of the load-balance loss: over all choices or the first ones, of the batch or of each sequence; "
+      "auto: switch for moe.variant = paper, else as the router's published code has it",
+      one_of({"auto", "switch", "first_choice", "sequence", "sequence_first_choice", "reference"}));
   add("balance_weight", &balance_weight, "weight of the load-balance loss; 0 turns it off", at_least(0));
   add("z_weight", &z_weight, "weight of the router z-loss; 0 turns it off", at_least(0));
   add("capacity_factor", &capacity_factor,
@@ -94,13 +95,17 @@ void SimilarityConfig::fields(FieldList& add) {
   add("threshold", &threshold, "T*: only pairs that are more alike than this are pushed apart");
   add("loss", &loss, "measure of likeness",
       one_of({"cka", "cosine", "abs_cosine", "infonce", "dcl", "nt_xent"}));
-  add("kernel", &kernel, "of cka; rbf: with similarity.sigma, as published",
-      one_of({"rbf_median", "rbf", "linear"}));
+  add("kernel", &kernel,
+      "of cka; auto: rbf_median, and rbf with similarity.sigma for moe.variant = reference",
+      one_of({"auto", "rbf_median", "rbf", "linear"}));
   add("sigma", &sigma, "bandwidth of the kernel rbf", above(0));
-  add("debiased", &debiased, "of cka: an estimate that few tokens do not inflate; false: as published");
+  add("estimator", &estimator,
+      "of cka; debiased: not inflated by few tokens; auto: debiased, and biased for moe.variant = reference",
+      one_of({"auto", "debiased", "biased"}));
   add("normalize", &normalize, "scale the compared rows to length 1");
   add("reuse_outputs", &reuse_outputs, "decide whether a pair is alike on outputs that were computed anyway");
-  add("min_tokens", &min_tokens, "compare on at least so many shared tokens", at_least(2));
+  add("min_tokens", &min_tokens,
+      "compare on at least so many shared tokens; 0: 4, and 2 for moe.variant = reference", at_least(0));
   add("max_tokens", &max_tokens, "compare on at most so many shared tokens", at_least(2));
 }
 
@@ -119,6 +124,7 @@ void CompeteConfig::fields(FieldList& add) {
   add("hybrid", &hybrid, "weight of the router's further loss on the winners alone (version 2)", at_least(0));
   add("distillation", &distillation, "of the outcome into the router (version 1)", one_of({"mse", "kl"}));
   add("combine_router", &combine_router, "average the response with the router's scores (version 1)");
+  add("balance_responses", &balance_responses, "balance the responses of a competition, too (version 1)");
 }
 
 void HyperConfig::fields(FieldList& add) {

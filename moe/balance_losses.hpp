@@ -8,16 +8,28 @@
 
 namespace simsmoe::moe {
 
-enum class BalanceForm : unsigned char { switch_form, reference };
-BalanceForm balance_form_from_name(
-    const std::string& name);  // "switch", "reference"; UserError names moe.balance
+// How a load balance loss counts.
+struct BalanceForm {
+  bool first_choice = false;  // only the first of a token's k choices counts
+  bool per_sequence = false;  // each sequence on its own, then the mean
+  bool divide_by_k = false;
+};
 
-// With f_e = counts[e] / (N k) and P_e = mean_t p_te:
-//   switch      E * sum_e f_e P_e          uniform routing: 1   (Fedus et al. 2021, eq. 4-6, for any k)
-//   reference   E * sum_e f_e P_e / k      uniform routing: 1/k (the published code of SimSMoE divides P by k, too)
+// The values of moe.balance:
+//   switch                 {}                             Fedus et al. 2021, eq. 4-6, for any k
+//   first_choice           {first_choice}                 GShard; also the original of `switch`, where k = 1
+//   sequence               {per_sequence}                 the language models of LibMoE
+//   sequence_first_choice  {per_sequence, first_choice}   the vision-language models of LibMoE and CompeteSMoE 2
+//   reference              {divide_by_k}                  SimSMoE and CompeteSMoE 1, which divide P by k, too
+// Throws UserError that names moe.balance and lists them.
+BalanceForm balance_form_from_name(const std::string& name);
+
+// With f_e the share of the choices that counts which fell on e, and P_e = mean_t p_te:
+//   L = E * sum_e f_e P_e      uniform routing: 1, collapsed: E      (divide_by_k: divided by k)
 // f counts the choices before any is dropped and is a constant: the gradient flows through P only.
-// probabilities: [N, E], N >= 1, mostly softmax(logits); counts: i64 [E] on the host -> []
-Variable load_balance_loss(const Variable& probabilities, const Tensor& counts, std::int64_t k,
+// probabilities: [N, E], N >= 1, mostly softmax(logits); experts: i32 [N, K], first choice first; sequence: tokens of
+// one sequence, a divisor of N -> []
+Variable load_balance_loss(const Variable& probabilities, const Tensor& experts, std::int64_t sequence,
                            BalanceForm form);
 
 // mean_t logsumexp_e(logits_te)^2: keeps logits small, so that softmax stays exact (Zoph et al. 2022, ST-MoE,

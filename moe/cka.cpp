@@ -90,7 +90,7 @@ CkaKernel cka_kernel_from_name(const std::string& name) {
   if (name == "linear") return CkaKernel::linear;
   if (name == "rbf") return CkaKernel::rbf;
   if (name == "rbf_median") return CkaKernel::rbf_median;
-  throw UserError(fmt::format("similarity.kernel must be linear, rbf or rbf_median, got '{}'", name));
+  throw UserError(fmt::format("similarity.kernel must be auto, rbf_median, rbf or linear, got '{}'", name));
 }
 
 Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options) {

@@ -18,10 +18,12 @@ const MoeOptions& validated(const MoeOptions& options) {
   return options;
 }
 
+// auto is switch for the variant paper, else what the published code of the router computes.
 BalanceForm balance_form(const MoeOptions& options) {
-  if (options.balance == "auto")
-    return options.reference() ? BalanceForm::reference : BalanceForm::switch_form;
-  return balance_form_from_name(options.balance);
+  if (options.balance != "auto") return balance_form_from_name(options.balance);
+  if (!options.reference()) return balance_form_from_name("switch");
+  const bool compete2 = options.router == "compete" && options.compete.version == 2;
+  return balance_form_from_name(compete2 ? "sequence_first_choice" : "reference");
 }
 
 }  // namespace
@@ -46,7 +48,7 @@ Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) {
   const Variable h = experts_.forward(rows, plan.partition.offsets, ctx);
   const Variable y = ops::combine_tokens(h, nn::to_dtype(route.weights, h.dtype()), plan.partition);
   if (ctx.training) {
-    add_losses(route, plan, ctx);
+    add_losses(route, x.rank() > 1 ? x.size(-2) : 1, ctx);
     if (similarity_) similarity_->learn(tokens, route, plan, h, experts_, path_, ctx);
   }
   if (ctx.collect_metrics) {
@@ -57,14 +59,13 @@ Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) {
   return ops::reshape(y, x.shape());
 }
 
-void MoeLayer::add_losses(const RouterOutput& route, const DispatchPlan& plan,
-                          nn::ForwardContext& ctx) const {
-  if (!route.balance || route.experts.size(0) == 0) return;  // no means over no tokens
+void MoeLayer::add_losses(const RouterOutput& route, std::int64_t sequence, nn::ForwardContext& ctx) const {
+  if (route.balance == 0.0 || route.experts.size(0) == 0) return;  // no means over no tokens
   if (options_.balance_weight > 0.0) {
     const Variable probabilities =
         route.probabilities.defined() ? route.probabilities : ops::softmax(route.logits);
-    ctx.losses.add("balance", path_, options_.balance_weight,
-                   load_balance_loss(probabilities, plan.counts, route.experts.size(1), balance_));
+    ctx.losses.add("balance", path_, route.balance * options_.balance_weight,
+                   load_balance_loss(probabilities, route.experts, sequence, balance_));
   }
   if (options_.z_weight > 0.0 && route.logits.defined())
     ctx.losses.add("z", path_, options_.z_weight, z_loss(route.logits));

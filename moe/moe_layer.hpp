@@ -22,9 +22,9 @@ class MoeLayer : public nn::FeedForward {
   // Parameters under "router", "experts" and, with similarity learning, "similarity". Throws UserError on bad options.
   MoeLayer(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
 
-  // x: [..., D] -> [..., D] in the dtype that the context computes in, like nn::Linear. In training adds the terms
-  // "balance" and "z" to ctx.losses unless their weight is 0 or the router has losses of its own, and "similarity" when
-  // a pair of experts is due. Metrics, under the layer's path:
+  // x: [..., T, D], sequences of T tokens -> the same shape in the dtype that the context computes in, like nn::Linear.
+  // In training adds the terms "balance" and "z" to ctx.losses unless their weight is 0 or the router has losses of its
+  // own, and "similarity" when a pair of experts is due. Metrics, under the layer's path:
   //   ctx.collect_metrics   load_max and load_min (shares of all choices), load_entropy (in nats; log E when uniform),
   //                         dropped (share of all choices), k (experts per token); in training each loss term of the
   //                         layer, weighted, as loss/NAME, and those of SimilarityLearning
@@ -36,7 +36,7 @@ class MoeLayer : public nn::FeedForward {
   const Experts& experts() const { return experts_; }
 
  private:
-  void add_losses(const RouterOutput& route, const DispatchPlan& plan, nn::ForwardContext& ctx) const;
+  void add_losses(const RouterOutput& route, std::int64_t sequence, nn::ForwardContext& ctx) const;
   void add_load_metrics(const DispatchPlan& plan, nn::ForwardContext& ctx) const;
   void add_loss_metrics(std::size_t first_term, nn::ForwardContext& ctx) const;
   void add_expert_metrics(const Variable& tokens, const RouterOutput& route, nn::ForwardContext& ctx) const;

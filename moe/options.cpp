@@ -51,6 +51,7 @@ void validate(const CompeteOptions& c, const MoeOptions& o) {
   belongs_to(1, c.schedule == "lambda", "compete.schedule = lambda");
   belongs_to(1, c.distillation == "kl", "compete.distillation = kl");
   belongs_to(1, c.combine_router, "compete.combine_router");
+  belongs_to(1, c.balance_responses, "compete.balance_responses");
   belongs_to(2, c.hybrid > 0.0, "compete.hybrid");
   require(o.router != "compete" || c.version == 1 ||
               c.rate * static_cast<double>(o.layers) <= static_cast<double>(c.max_layers),
@@ -58,17 +59,19 @@ void validate(const CompeteOptions& c, const MoeOptions& o) {
                       c.rate, o.layers, c.max_layers));
 }
 
-void validate(const SimilarityOptions& s, const MoeOptions& o) {
+void validate_similarity(const MoeOptions& o) {
+  const SimilarityOptions s = resolved_similarity(o);
   check_similarity_loss(s.loss);
   cka_kernel_from_name(s.kernel);
+  one_of({"debiased", "biased"}, s.estimator, "similarity.estimator");
   at_least(0.0, s.beta, "similarity.beta");
   at_least(0.0, s.frequency, "similarity.frequency");
   require(s.sigma > 0.0, fmt::format("similarity.sigma must be positive, got {}", s.sigma));
   at_least(2.0, static_cast<double>(s.min_tokens), "similarity.min_tokens");
   at_least(static_cast<double>(s.min_tokens), static_cast<double>(s.max_tokens), "similarity.max_tokens");
-  require(!s.debiased || s.loss != "cka" || s.min_tokens >= 4,
+  require(!s.debiased() || s.loss != "cka" || s.min_tokens >= 4,
           fmt::format(
-              "similarity.min_tokens = {}: debiased CKA needs at least 4 (similarity.debiased = false: 2)",
+              "similarity.min_tokens = {}: debiased CKA needs at least 4 (similarity.estimator = biased: 2)",
               s.min_tokens));
   require(s.threshold < largest_likeness(s),
           fmt::format("similarity.threshold = {} can never be exceeded: similarity.loss = {} is at most {}",
@@ -86,11 +89,22 @@ void validate_for_router(const MoeOptions& o) {
   require(traits.any_k || schedule == "auto" || schedule == "none",
           fmt::format("moe.k_schedule = {}: router {} has a fixed number of experts per token", schedule,
                       o.router));
+  require(traits.balance_form || o.balance == "auto",
+          fmt::format("moe.balance = {}: router {} has {}", o.balance, o.router,
+                      traits.balance_loss ? "a balance loss of its own" : "no balance loss"));
   require(traits.order || o.router_order == "topk_softmax",
           fmt::format("moe.router_order = {}: router {} has weights of its own", o.router_order, o.router));
 }
 
 }  // namespace
+
+SimilarityOptions resolved_similarity(const MoeOptions& o) {
+  SimilarityOptions s = o.similarity;
+  if (s.kernel == "auto") s.kernel = o.reference() ? "rbf" : "rbf_median";
+  if (s.estimator == "auto") s.estimator = o.reference() ? "biased" : "debiased";
+  if (s.min_tokens == 0) s.min_tokens = o.reference() && s.estimator == "biased" ? 2 : 4;
+  return s;
+}
 
 void validate(const MoeOptions& o) {
   at_least(1.0, static_cast<double>(o.experts), "moe.experts");
@@ -124,7 +138,7 @@ void validate(const MoeOptions& o) {
   at_least(0.0, o.stablemoe.distill_weight, "stablemoe.distill_weight");
   at_least(1.0, static_cast<double>(o.hyper.size), "hyper.size");
   validate(o.compete, o);
-  validate(o.similarity, o);
+  validate_similarity(o);
 }
 
 std::vector<std::string> absent_losses(const MoeOptions& o) {

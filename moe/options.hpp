@@ -57,6 +57,7 @@ struct CompeteOptions {
   double hybrid = 0.0;               // weight of the further router loss on the winners alone (version 2)
   std::string distillation = "mse";  // or kl (version 1)
   bool combine_router = false;       // the response is averaged with the router's logits (version 1)
+  bool balance_responses = false;    // a balance loss on the responses in competition steps (version 1)
 };
 
 // moe/similarity_learning.hpp
@@ -66,13 +67,17 @@ struct SimilarityOptions {
   double frequency = 16.0;   // f*: a pair is checked when its shared tokens add up to this many batches
   double threshold = 0.5;    // T*: only pairs more alike than this are pushed apart
   std::string loss = "cka";  // cka, cosine, abs_cosine, infonce, dcl, nt_xent (moe/similarity_losses.hpp)
-  std::string kernel = "rbf_median";  // of cka: rbf_median, rbf (with sigma), linear
+  // Of cka. auto: rbf_median, and rbf in the variant reference.
+  std::string kernel = "auto";  // rbf_median, rbf (with sigma), linear
   double sigma = 0.8;
-  bool debiased = true;        // of cka; false: the paper's estimator, inflated for few tokens
-  bool normalize = false;      // rows of the projected outputs to length 1
-  bool reuse_outputs = false;  // decide on the outputs that the layer computed anyway
-  std::int64_t min_tokens = 4;
-  std::int64_t max_tokens = 1024;
+  // Of cka: debiased, or biased: inflated for few tokens. auto: debiased, and biased in the variant reference.
+  std::string estimator = "auto";
+  bool normalize = false;       // rows of the projected outputs to length 1
+  bool reuse_outputs = false;   // decide on the outputs that the layer computed anyway
+  std::int64_t min_tokens = 0;  // 0: 4, and 2 in the variant reference
+  std::int64_t max_tokens = 256;
+
+  bool debiased() const { return estimator == "debiased"; }
 };
 
 struct MoeOptions {
@@ -96,7 +101,7 @@ struct MoeOptions {
   std::string router_order = "topk_softmax";
   bool router_bias = false;
   double balance_weight = 0.01;  // alpha; 0 turns the loss off
-  // switch (uniform value 1) or reference (uniform value 1/k); auto: switch for the variant paper
+  // auto, switch, first_choice, sequence, sequence_first_choice, reference: moe/balance_losses.hpp
   std::string balance = "auto";
   double z_weight = 0.0;  // of the router z-loss; 0 turns it off
   // 0: no token is dropped; else an expert takes at most C = ceil(factor * k * N / E) copies.
@@ -121,6 +126,9 @@ struct MoeOptions {
 
   bool reference() const { return variant == "reference"; }
 };
+
+// The options of similarity learning with every auto and 0 replaced by what it stands for.
+SimilarityOptions resolved_similarity(const MoeOptions& options);
 
 // Throws UserError naming the key ("moe.k ...") when a value is out of range or a name is unknown.
 void validate(const MoeOptions& options);

@@ -20,16 +20,19 @@ struct Entry {
 
 constexpr RouterTraits kFixedK{.any_k = false, .order = false};
 constexpr RouterTraits kOwnWeights{.order = false};
-constexpr RouterTraits kOwnLosses{.z_loss = false, .order = false};
-constexpr RouterTraits kNoLosses{.balance_loss = false, .z_loss = false};
-constexpr RouterTraits kNoLossesOwnWeights{.balance_loss = false, .z_loss = false, .order = false};
-constexpr RouterTraits kNothing{.any_k = false, .balance_loss = false, .z_loss = false, .order = false};
+constexpr RouterTraits kFixedKOwnBalance{.any_k = false, .balance_form = false, .order = false};
+constexpr RouterTraits kOwnLosses{.balance_form = false, .z_loss = false, .order = false};
+constexpr RouterTraits kNoLosses{.balance_loss = false, .balance_form = false, .z_loss = false};
+constexpr RouterTraits kNoLossesOwnWeights{
+    .balance_loss = false, .balance_form = false, .z_loss = false, .order = false};
+constexpr RouterTraits kNothing{
+    .any_k = false, .balance_loss = false, .balance_form = false, .z_loss = false, .order = false};
 
 constexpr Entry kRouters[] = {
     {"smoe", make_smoe_router},
     {"noisy_topk", make_noisy_topk_router, kOwnLosses},
     {"switch", make_switch_router, kFixedK},
-    {"gshard", make_gshard_router, kFixedK},
+    {"gshard", make_gshard_router, kFixedKOwnBalance},
     {"sigmoid", make_sigmoid_router, kOwnWeights},
     {"loss_free", make_loss_free_router, kNoLossesOwnWeights},
     {"random", make_random_router, kNoLosses},

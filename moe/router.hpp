@@ -25,8 +25,9 @@ struct RouterOutput {
   // [N, E], rows sum to 1: what the layer's balance loss averages; undefined: softmax(logits). Without logits it also
   // names the runner-up of a single choice.
   Variable probabilities = {};
-  bool balance =
-      true;  // false: the layer adds neither balance nor z-loss; the router has losses of its own or none
+  // Factor of the layer's balance loss. 0: the layer adds neither that nor a z-loss; the router has losses of its own
+  // or none.
+  double balance = 1.0;
 };
 
 class Router {
@@ -47,6 +48,7 @@ std::vector<std::string> router_names();
 struct RouterTraits {
   bool any_k = true;         // inference may use another number of experts than moe.k (ctx.experts_per_token)
   bool balance_loss = true;  // of the layer, or of its own
+  bool balance_form = true;  // of the layer, in the form of moe.balance
   bool z_loss = true;
   bool order = true;  // its weights follow moe.router_order
 };

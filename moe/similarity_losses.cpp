@@ -99,7 +99,7 @@ Likeness likeness(const Variable& x_in, const Variable& y_in, const SimilarityOp
   const Loss* const loss = find_loss(o.loss);
   if (loss != nullptr) return {loss->value(unit_rows(x), unit_rows(y))};
   const CkaOptions options{
-      .kernel = cka_kernel_from_name(o.kernel), .sigma = o.sigma, .debiased = o.debiased};
+      .kernel = cka_kernel_from_name(o.kernel), .sigma = o.sigma, .debiased = o.debiased()};
   const Cka result = o.normalize ? cka(unit_rows(x), unit_rows(y), options) : cka(x, y, options);
   return {result.value, result.mean_kernel};
 }

@@ -25,7 +25,7 @@ struct Likeness {
   double mean_kernel = 0.0;  // of cka, else 0
 };
 
-// x, y: [n, p] with n >= 2
+// x, y: [n, p] with n >= 2; the options resolved, without an auto
 Likeness likeness(const Variable& x, const Variable& y, const SimilarityOptions& options);
 
 // The largest value that it can take: a threshold must be below.

@@ -1,7 +1,8 @@
 // CompeteSMoE: in some steps all experts run on all tokens, and those that respond most strongly win; the router learns
 // to foresee the outcome, which is all that there is in inference.
 //
-// In the reference variant the map of version 1 has a bias; that of version 2 has none unless moe.router_bias asks.
+// The reference variant: the map of version 1 has a bias and its balance loss is divided by k; version 2 balances first
+// choices, sequence by sequence.
 // Router step and inference:  g_t = W x_t (+ b), select_topk, the layer's balance and z-loss.
 // Competition step (when: compete_schedule.hpp), with h_te = E_e(x_t), no dropout:
 //   version 2  a_te = mean_c softplus(h_tec)                            S_t = the k largest of a_t
@@ -12,7 +13,8 @@
 //   version 1  a_te = |h_te|  (combine_router: (|h_te| + g_te) / 2)
 //              w_t  = softmax(a_t[S_t])                                  k = 1: softmax(a_t)[S_t]
 //              q_t  = softmax of a_t over S_t, 0 elsewhere
-//              L_router    = 5 MSE(softmax(g), sg[q])   or   5 mean_t KL(sg[q_t] || softmax(g_t));  no other loss
+//              L_router    = 5 MSE(softmax(g), sg[q])   or   5 mean_t KL(sg[q_t] || softmax(g_t));  no other loss, but
+//              L_balance   = 5 times that of the layer on softmax(a), if compete.balance_responses
 // sg[.] stops the gradient: the outcome teaches the router, and the router does not bend the outcome. The winners run a
 // second time in the layer's own dispatch, which knows of capacity and dropout; that costs k of E + k expert passes.
 //
@@ -129,8 +131,8 @@ class CompeteRouter : public Router {
                                                               : ops::mse(ops::softmax(logits), target),
                                 kVersion1Factor));
     out.logits = {};
-    out.probabilities = ops::softmax(strength.detach());
-    out.balance = false;
+    out.probabilities = ops::softmax(strength);
+    out.balance = options_.balance_responses ? kVersion1Factor : 0.0;
     return out;
   }
 

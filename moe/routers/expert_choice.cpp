@@ -44,7 +44,7 @@ class ExpertChoiceRouter : public Router {
     return {.weights = probabilities,
             .experts = Tensor::from(choice, {tokens, all}).to(x.device()),
             .logits = logits,
-            .balance = false};
+            .balance = 0.0};
   }
 
   nn::Account account() const override { return scores_.account(); }

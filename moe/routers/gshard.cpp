@@ -14,8 +14,8 @@
 #include "moe/routers/routers.hpp"
 #include "moe/routers/score_map.hpp"
 #include "ops/random.hpp"
-#include "ops/routing.hpp"
 #include "ops/softmax.hpp"
+#include "ops/unary.hpp"
 
 namespace simsmoe::moe {
 
@@ -33,7 +33,7 @@ class GshardRouter : public Router {
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     RouterOutput out = select_topk(scores_(x), 2, SelectionOrder::topk_softmax);
-    out.balance = false;
+    out.balance = 0.0;
     if (!ctx.training) return out;
     if (x.size(0) > 0) add_losses(out, ctx);
     out.experts = drop_second(out, ctx);
@@ -44,16 +44,12 @@ class GshardRouter : public Router {
 
  private:
   void add_losses(const RouterOutput& out, nn::ForwardContext& ctx) const {
-    Tensor counted = out.experts.to(kCpu);
-    if (!count_both_) {
-      counted = counted.clone();
-      const auto choice = counted.host<std::int32_t>();
-      for (std::size_t i = 1; i < choice.size(); i += 2) choice[i] = -1;
+    if (balance_weight_ > 0.0) {
+      const std::int64_t tokens = out.experts.size(0);
+      const Variable balance =
+          load_balance_loss(ops::softmax(out.logits), out.experts, tokens, {.first_choice = !count_both_});
+      ctx.losses.add("balance", path_, balance_weight_, count_both_ ? ops::scale(balance, 2.0) : balance);
     }
-    const Tensor counts = ops::expert_histogram(counted, out.logits.size(1));
-    if (balance_weight_ > 0.0)
-      ctx.losses.add("balance", path_, balance_weight_,
-                     load_balance_loss(ops::softmax(out.logits), counts, 1, BalanceForm::switch_form));
     if (z_weight_ > 0.0) ctx.losses.add("z", path_, z_weight_, z_loss(out.logits));
   }
 

@@ -53,7 +53,7 @@ class HashRouter : public Router {
     return {.weights = Variable(weights),
             .experts = Tensor::from(choice, {tokens, k}).to(x.device()),
             .logits = {},
-            .balance = false};
+            .balance = 0.0};
   }
 
   nn::Account account() const override { return {}; }

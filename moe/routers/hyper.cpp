@@ -40,7 +40,7 @@ class HyperRouter : public Router {
     const Generated router = generated(ctx);
     RouterOutput out = select_topk(
         ops::linear(nn::to_dtype(x, router.weight.dtype()), router.weight, router.bias), k_(ctx), order_);
-    out.balance = false;
+    out.balance = 0.0;
     return out;
   }
 

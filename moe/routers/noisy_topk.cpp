@@ -62,7 +62,7 @@ class NoisyTopkRouter : public Router {
     } else {
       out = select_topk(clean, k_(ctx), SelectionOrder::topk_softmax);
     }
-    out.balance = false;
+    out.balance = 0.0;
     return out;
   }
 

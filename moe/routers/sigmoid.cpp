@@ -47,7 +47,7 @@ class SigmoidRouter : public Router {
             .experts = best,
             .logits = logits,
             .probabilities = loss_free ? Variable() : normalized(scores),
-            .balance = !loss_free};
+            .balance = loss_free ? 0.0 : 1.0};
   }
 
   nn::Account account() const override { return scores_.account(); }

@@ -34,7 +34,7 @@ class SmoeRouter : public Router {
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     RouterOutput out = select_topk(scores_(x), k_(ctx), order_);
-    out.balance = trainable_;
+    out.balance = trainable_ ? 1.0 : 0.0;
     return out;
   }
 

@@ -61,7 +61,7 @@ class StableMoeRouter : public Router {
     return {.weights = best.size(1) == 1 ? ops::sigmoid(kept) : ops::softmax(kept),
             .experts = best,
             .logits = scores,
-            .balance = false};
+            .balance = 0.0};
   }
 
   nn::Account account() const override {

@@ -17,7 +17,8 @@ from torch.nn.functional import relu, silu, softplus
 from make_golden import write_safetensors
 from philox import Draws
 
-TOKENS, DIM, EXPERTS, HIDDEN, VOCAB = 12, 6, 5, 7, 9
+SEQUENCES, LENGTH, DIM, EXPERTS, HIDDEN, VOCAB = 2, 6, 6, 5, 7, 9
+TOKENS = SEQUENCES * LENGTH
 DRAWS = Draws(seed=11, stream="moe.router.draw", step=3)
 BALANCE_WEIGHT, Z_WEIGHT = 0.01, 0.001
 SMALLEST_GAP = 1e-3  # between scores that decide a choice
@@ -34,6 +35,7 @@ class Layer:
     def __init__(self, seed, options, state):
         self.o = SimpleNamespace(**(DEFAULTS | options))
         self.k, self.reference = self.o.k, self.o.variant == "reference"
+        self.o.balance = self.o.balance or ("reference" if self.reference else "switch")
         self.generator = torch.Generator().manual_seed(seed)
         self.state = {name: value.clone().requires_grad_() for name, value in state.items()}
         self.initial, self.losses, self.training = {}, {}, True
@@ -79,9 +81,7 @@ class Layer:
     def balance_and_z(self, logits, experts, p=None, z=True):
         """E sum_e f_e P_e with P the mean of p (softmax of the logits unless given); mean logsumexp^2."""
         p = torch.softmax(logits, -1) if p is None else p
-        f = counts(experts) / (TOKENS * self.k)
-        balance = EXPERTS * (f * p.mean(0)).sum()
-        self.loss("balance", BALANCE_WEIGHT, balance / self.k if self.reference else balance)
+        self.loss("balance", BALANCE_WEIGHT, BALANCES[self.o.balance](p, experts))
         if z:
             self.loss("z", Z_WEIGHT, (torch.logsumexp(logits, -1) ** 2).mean())
 
@@ -93,6 +93,23 @@ class Layer:
         if self.o.similarity and self.training:
             similarity(self, x, experts)
         return y, experts
+
+
+def share_of_choices(p, experts):
+    return EXPERTS * (counts(experts) / experts.numel() * p.mean(0)).sum()
+
+
+def mean_over_sequences(balance):
+    return lambda p, experts: sum(map(balance, p.split(LENGTH), experts.split(LENGTH))) / SEQUENCES
+
+
+BALANCES = {
+    "switch": share_of_choices,
+    "first_choice": lambda p, experts: share_of_choices(p, experts[:, :1]),
+    "sequence": mean_over_sequences(share_of_choices),
+    "sequence_first_choice": mean_over_sequences(lambda p, experts: share_of_choices(p, experts[:, :1])),
+    "reference": lambda p, experts: share_of_choices(p, experts) / experts.shape[1],
+}
 
 
 def counts(experts):
@@ -321,6 +338,8 @@ def compete_1(layer, x):
     else:
         distance = (torch.special.xlogy(q, q) - q * torch.log_softmax(g, -1)).sum(-1).mean()
     layer.loss("router", 0.01, 5 * distance)
+    if layer.o.balance_responses:
+        layer.loss("balance", BALANCE_WEIGHT, 5 * BALANCES[layer.o.balance](torch.softmax(s, -1), experts))
     return experts, weights
 
 
@@ -343,7 +362,7 @@ def similarity(layer, x, experts):
         counters[i] += len(shared) / TOKENS
         if counters[i] > o.frequency:
             counters[i] = 0
-            if len(shared) >= 4:
+            if len(shared) >= o.min_tokens:
                 out = [layer.expert(e, shared) @ weight.T + bias for e in (a, b)]
                 total += o.likeness(*([unit(v) for v in out] if o.normalize else out))
                 checked += 1
@@ -393,6 +412,29 @@ def cka(gram, hsic):
     return likeness
 
 
+# Contrastive losses with the sign turned: what is minimised lowers how well y_i is told from the rest by x_i.
+def infonce(a, b):
+    s = unit(a) @ unit(b).T / 0.1
+    return torch.log_softmax(s, -1).diag().mean()
+
+
+def dcl(a, b):
+    def one_way(x, y):
+        off = torch.eye(len(x), dtype=torch.bool)
+        xx, xy = unit(x) @ unit(x).T / 0.07, unit(x) @ unit(y).T / 0.07
+        others = [torch.logsumexp(s.masked_fill(off, -math.inf), -1) for s in (xx, xy)]
+        return (xy.diag() - others[0] - others[1]).mean()
+
+    return (one_way(a, b) + one_way(b, a)) / 2
+
+
+def nt_xent(a, b):
+    z = unit(torch.cat([a, b]))
+    s = (z @ z.T / 0.5).fill_diagonal_(-math.inf)
+    partner = torch.arange(len(z)).roll(len(a))
+    return torch.log_softmax(s, -1)[torch.arange(len(z)), partner].mean()
+
+
 def cosine(a, b):
     return (unit(a) * unit(b)).sum(-1).mean()
 
@@ -402,10 +444,10 @@ def abs_cosine(a, b):
 
 
 # ---- the cases ----
-DEFAULTS = dict(k=2, variant="paper", order="topk_softmax", router_bias=True, router_dim=3, stage=1,
+DEFAULTS = dict(k=2, variant="paper", order="topk_softmax", balance=None, router_bias=True, router_dim=3, stage=1,
                 trainable=False, competes=True, response="softplus", hybrid=0.0, distillation="mse",
-                combine_router=False, similarity=None)
-SIMILARITY = dict(frequency=1e-6, normalize=False)
+                combine_router=False, balance_responses=False, similarity=None)
+SIMILARITY = dict(frequency=1e-6, normalize=False, min_tokens=4)
 
 CASES = {
     "smoe.k1": dict(router=smoe, k=1),
@@ -413,6 +455,8 @@ CASES = {
     "smoe.k5": dict(router=smoe, k=5),
     "smoe.softmax_topk": dict(router=smoe, order="softmax_topk"),
     "smoe.reference": dict(router=smoe, variant="reference"),
+    "smoe.first_choice": dict(router=smoe, balance="first_choice"),
+    "smoe.sequence": dict(router=smoe, balance="sequence"),
     "noisy_topk.k1": dict(router=noisy_topk, k=1),
     "noisy_topk.k2": dict(router=noisy_topk),
     "noisy_topk.k5": dict(router=noisy_topk, k=5),
@@ -445,9 +489,15 @@ CASES = {
     "compete.silu": dict(router=compete, response="silu"),
     "compete.sigmoid": dict(router=compete, response="sigmoid"),
     "compete.norm": dict(router=compete, response="norm"),
+    "compete.k3": dict(router=compete, k=3),
+    "compete.reference": dict(router=compete, variant="reference", balance="sequence_first_choice"),
+    "compete.reference_router_step": dict(
+        router=compete, variant="reference", balance="sequence_first_choice", competes=False),
     "compete1.mse": dict(router=compete_1),
     "compete1.kl": dict(router=compete_1, distillation="kl"),
     "compete1.combine_router": dict(router=compete_1, combine_router=True),
+    "compete1.balance_responses": dict(router=compete_1, balance_responses=True),
+    "compete1.reference": dict(router=compete_1, variant="reference", balance_responses=True),
 }
 LIKENESS = {
     "linear.biased": cka(gram_linear, biased),
@@ -458,6 +508,9 @@ LIKENESS = {
     "rbf_median.debiased": cka(gram_rbf_median, debiased),
     "cosine": cosine,
     "abs_cosine": abs_cosine,
+    "infonce": infonce,
+    "dcl": dcl,
+    "nt_xent": nt_xent,
 }
 CASES |= {f"similarity.{n}": dict(router=smoe, similarity=dict(likeness=f)) for n, f in LIKENESS.items()}
 CASES |= {
@@ -466,17 +519,20 @@ CASES |= {
     "similarity.frequency": dict(
         router=smoe, similarity=dict(likeness=LIKENESS["rbf_median.debiased"], frequency=0.4)),
     "similarity.k1": dict(router=smoe, k=1, similarity=dict(likeness=LIKENESS["rbf_median.debiased"])),
+    "similarity.k3": dict(router=smoe, k=3, similarity=dict(likeness=LIKENESS["rbf_median.debiased"])),
+    "similarity.reference": dict(
+        router=smoe, variant="reference", similarity=dict(likeness=LIKENESS["rbf.biased"], min_tokens=2)),
 }
 
 
 def golden(options, shared, seed):
     layer = Layer(seed, options, shared["initial"])
     x = shared["x"].clone().requires_grad_()
-    y, experts = layer.forward(x[0], shared["token_ids"][0])
-    ((shared["dy"][0] * y).sum() + sum(layer.losses.values())).backward()
+    y, experts = layer.forward(x.flatten(0, 1), shared["token_ids"].flatten())
+    ((shared["dy"].flatten(0, 1) * y).sum() + sum(layer.losses.values())).backward()
 
     tensors = {"initial/" + n: value for n, value in layer.initial.items()}
-    tensors |= {"y": y.detach()[None], "experts": experts.int(), "gradient/x": x.grad}
+    tensors |= {"y": y.detach().view_as(x), "experts": experts.int(), "gradient/x": x.grad}
     tensors |= {"loss/" + n: value.detach() for n, value in layer.losses.items()}
     tensors |= {"gradient/" + n: p.grad for n, p in layer.state.items() if p.requires_grad}
     for n, tensor in tensors.items():
@@ -486,9 +542,9 @@ def golden(options, shared, seed):
 
     layer.training = False
     with torch.no_grad():
-        eval_y = layer.forward(x[0], shared["token_ids"][0])[0]
+        eval_y = layer.forward(x.flatten(0, 1), shared["token_ids"].flatten())[0]
     if not torch.equal(eval_y, y):
-        tensors["eval_y"] = eval_y[None]
+        tensors["eval_y"] = eval_y.view_as(x)
     changed = [n for n, value in layer.initial.items() if not torch.equal(value, layer.state[n])]
     return tensors | {"after/" + n: layer.state[n].detach() for n in changed}
 
@@ -507,8 +563,9 @@ def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(1)
-    shared = {n: torch.randn(1, TOKENS, DIM, generator=generator, dtype=torch.float64) for n in ["x", "dy"]}
-    shared["token_ids"] = torch.randint(VOCAB, (1, TOKENS), generator=generator)
+    shape = SEQUENCES, LENGTH, DIM
+    shared = {n: torch.randn(*shape, generator=generator, dtype=torch.float64) for n in ["x", "dy"]}
+    shared["token_ids"] = torch.randint(VOCAB, shape[:2], generator=generator)
     experts = Layer(1, {}, {})
     experts.expert(0, shared["x"])  # creates the parameters
     shared["initial"] = experts.initial

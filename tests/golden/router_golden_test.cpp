@@ -50,8 +50,10 @@ Case base(std::string name, std::string router, std::int64_t k, Change change = 
   return {std::move(name), o};
 }
 
+void as_published(MoeOptions& o) { o.variant = "reference"; }
+
 Case reference(std::string name, std::string router, std::int64_t k) {
-  return base(std::move(name), std::move(router), k, [](MoeOptions& o) { o.variant = "reference"; });
+  return base(std::move(name), std::move(router), k, as_published);
 }
 
 Case at_step(std::uint64_t step, Case c) {
@@ -73,15 +75,21 @@ Case similarity(std::string name, Change change, std::int64_t k = 2) {
   c.options.similarity.enabled = true;
   c.options.similarity.beta = 0.05;
   c.options.similarity.frequency = 1e-6;
-  c.options.similarity.threshold = -1.0;
+  c.options.similarity.threshold = -1e3;  // below any likeness
   change(c.options);
   return c;
 }
 
-Case cka(std::string kernel, bool debiased) {
-  Case c = similarity(kernel + (debiased ? ".debiased" : ".biased"), as_is);
-  c.options.similarity.kernel = kernel;
-  c.options.similarity.debiased = debiased;
+Case cka(std::string kernel, std::string estimator) {
+  Case c = similarity(kernel + "." + estimator, as_is);
+  c.options.similarity.kernel = std::move(kernel);
+  c.options.similarity.estimator = std::move(estimator);
+  return c;
+}
+
+Case likeness(std::string loss) {
+  Case c = similarity(loss, as_is);
+  c.options.similarity.loss = std::move(loss);
   return c;
 }
 
@@ -92,6 +100,8 @@ std::vector<Case> cases() {
       base("smoe.k5", "smoe", 5),
       base("smoe.softmax_topk", "smoe", 2, [](MoeOptions& o) { o.router_order = "softmax_topk"; }),
       reference("smoe.reference", "smoe", 2),
+      base("smoe.first_choice", "smoe", 2, [](MoeOptions& o) { o.balance = "first_choice"; }),
+      base("smoe.sequence", "smoe", 2, [](MoeOptions& o) { o.balance = "sequence"; }),
       base("noisy_topk.k1", "noisy_topk", 1),
       base("noisy_topk.k2", "noisy_topk", 2),
       base("noisy_topk.k5", "noisy_topk", 5),
@@ -124,25 +134,43 @@ std::vector<Case> cases() {
       compete("silu", [](MoeOptions& o) { o.compete.response = "silu"; }),
       compete("sigmoid", [](MoeOptions& o) { o.compete.response = "sigmoid"; }),
       compete("norm", [](MoeOptions& o) { o.compete.response = "norm"; }),
+      compete("k3", [](MoeOptions& o) { o.k = 3; }),
+      compete("reference", as_published),
+      compete("reference_router_step",
+              [](MoeOptions& o) {
+                as_published(o);
+                o.compete.rate = 0.0;
+              }),
       compete1("mse", as_is),
       compete1("kl", [](MoeOptions& o) { o.compete.distillation = "kl"; }),
       compete1("combine_router", [](MoeOptions& o) { o.compete.combine_router = true; }),
-      cka("linear", false),
-      cka("linear", true),
-      cka("rbf", false),
-      cka("rbf", true),
-      cka("rbf_median", false),
-      cka("rbf_median", true),
-      similarity("cosine", [](MoeOptions& o) { o.similarity.loss = "cosine"; }),
-      similarity("abs_cosine", [](MoeOptions& o) { o.similarity.loss = "abs_cosine"; }),
+      compete1("balance_responses", [](MoeOptions& o) { o.compete.balance_responses = true; }),
+      compete1("reference",
+               [](MoeOptions& o) {
+                 as_published(o);
+                 o.compete.balance_responses = true;
+               }),
+      cka("linear", "biased"),
+      cka("linear", "debiased"),
+      cka("rbf", "biased"),
+      cka("rbf", "debiased"),
+      cka("rbf_median", "biased"),
+      cka("rbf_median", "debiased"),
+      likeness("cosine"),
+      likeness("abs_cosine"),
+      likeness("infonce"),
+      likeness("dcl"),
+      likeness("nt_xent"),
       similarity("normalized",
                  [](MoeOptions& o) {
                    o.similarity.kernel = "linear";
-                   o.similarity.debiased = false;
+                   o.similarity.estimator = "biased";
                    o.similarity.normalize = true;
                  }),
       similarity("frequency", [](MoeOptions& o) { o.similarity.frequency = 0.4; }),
       similarity("k1", as_is, 1),
+      similarity("k3", as_is, 3),
+      similarity("reference", as_published),
   };
 }
 

@@ -13,10 +13,32 @@ namespace simsmoe::moe {
 
 namespace {
 
-Tensor counts_of(std::vector<std::int64_t> counts) {
-  const auto n = static_cast<std::int64_t>(counts.size());
-  return Tensor::from(counts, {n});
+constexpr const char* kForms[] = {"switch", "first_choice", "sequence", "sequence_first_choice", "reference"};
+
+// The choices of 6 tokens, two sequences of three, among 4 experts.
+constexpr std::int64_t kTokens = 6, kSequence = 3, kExperts = 4, kChoices = 2;
+const Tensor& choices() {
+  static const Tensor experts =
+      Tensor::from(std::vector<std::int32_t>{0, 1, 0, 2, 1, 0, 3, 0, 2, 0, 2, 3}, {kTokens, kChoices});
+  return experts;
 }
+
+// E f_e at this token, as the words of the header say it.
+double slope(const std::string& form, std::size_t token, std::int32_t expert) {
+  const std::vector<std::int32_t> all = choices().to_vector<std::int32_t>();
+  const bool sequence = form.starts_with("sequence"), first = form.ends_with("first_choice");
+  std::size_t hits = 0, counted = 0;
+  for (std::size_t t = 0; t < kTokens; ++t)
+    for (std::size_t j = 0; j < kChoices; ++j) {
+      if ((first && j > 0) || (sequence && t / kSequence != token / kSequence)) continue;
+      ++counted;
+      hits += all[t * kChoices + j] == expert;
+    }
+  const double share = static_cast<double>(hits) / static_cast<double>(counted);
+  return static_cast<double>(kExperts) * share / (form == "reference" ? 2.0 : 1.0);
+}
+
+double item(const Variable& loss) { return loss.value().item(); }
 
 std::vector<double> softmax_row(const double* g, std::size_t n) {
   std::vector<double> p(g, g + n);
@@ -30,37 +52,66 @@ std::vector<double> softmax_row(const double* g, std::size_t n) {
 
 TEST_CASE("balance loss: 1 (switch) and 1/k (reference) when uniform, E times that when collapsed") {
   const Variable uniform(Tensor::full({8, 4}, 0.25, DType::f64));
-  const Tensor even = counts_of({6, 6, 6, 6});  // k = 3
-  CHECK(load_balance_loss(uniform, even, 3, BalanceForm::switch_form).value().item() == doctest::Approx(1.0));
-  CHECK(load_balance_loss(uniform, even, 3, BalanceForm::reference).value().item() ==
-        doctest::Approx(1.0 / 3));
-
   const Tensor certain = Tensor::zeros({8, 4}, DType::f64);
-  for (std::size_t t = 0; t < 8; ++t) certain.host<double>()[t * 4 + 2] = 1.0;
-  const Tensor one = counts_of({0, 0, 8, 0});
-  CHECK(load_balance_loss(Variable(certain), one, 1, BalanceForm::switch_form).value().item() ==
+  std::vector<std::int32_t> even, same;
+  for (std::int32_t t = 0; t < 8; ++t) {
+    certain.host<double>()[static_cast<std::size_t>(t) * 4 + 2] = 1.0;
+    even.insert(even.end(), {t % 4, (t + 1) % 4, (t + 2) % 4});
+    same.push_back(2);
+  }
+  for (const std::string form : kForms) {
+    CAPTURE(form);
+    const BalanceForm by_name = balance_form_from_name(form);
+    CHECK(item(load_balance_loss(uniform, Tensor::from(even, {8, 3}), 4, by_name)) ==
+          doctest::Approx(form == "reference" ? 1.0 / 3 : 1.0));
+    CHECK(item(load_balance_loss(Variable(certain), Tensor::from(same, {8, 1}), 4, by_name)) ==
+          doctest::Approx(4.0));
+  }
+}
+
+TEST_CASE("balance loss: sequences that each collapse on an expert of their own are seen by sequence only") {
+  const Tensor certain = Tensor::zeros({8, 4}, DType::f64);
+  std::vector<std::int32_t> choice;
+  for (std::size_t t = 0; t < 8; ++t) {
+    certain.host<double>()[t * 4 + t / 2] = 1.0;
+    choice.push_back(static_cast<std::int32_t>(t / 2));
+  }
+  const Tensor experts = Tensor::from(choice, {8, 1});
+  CHECK(item(load_balance_loss(Variable(certain), experts, 2, balance_form_from_name("switch"))) ==
+        doctest::Approx(1.0));
+  CHECK(item(load_balance_loss(Variable(certain), experts, 2, balance_form_from_name("sequence"))) ==
         doctest::Approx(4.0));
 }
 
+TEST_CASE("balance loss: tokens that are no whole number of sequences are refused") {
+  const Variable uniform(Tensor::full({kTokens, kExperts}, 0.25, DType::f64));
+  CHECK_THROWS_AS(load_balance_loss(uniform, choices(), 4, balance_form_from_name("sequence")), Error);
+  CHECK_NOTHROW(load_balance_loss(uniform, choices(), 4, balance_form_from_name("switch")));
+}
+
 TEST_CASE("balance loss: the gradient flows through the mean probabilities only") {
-  const std::size_t n = 6, e = 4, k = 2;
-  const Variable logits(draw({6, 4}, "logits"), true, "logits");
-  const std::vector<std::int64_t> counts = {5, 1, 4, 2};
-  for (const auto form : {BalanceForm::switch_form, BalanceForm::reference}) {
+  const std::size_t n = kTokens, e = kExperts;
+  const Variable logits(draw({kTokens, kExperts}, "logits"), true, "logits");
+  for (const std::string form : kForms) {
+    CAPTURE(form);
     logits.clear_grad();
     Tape tape;
-    tape.backward(load_balance_loss(ops::softmax(logits), counts_of(counts), 2, form));
-    // L = E sum_e f_e mean_t p_te: dL/dg_te = E/N p_te (f_e - sum_i f_i p_ti), over k in the reference form
+    const Variable loss =
+        load_balance_loss(ops::softmax(logits), choices(), kSequence, balance_form_from_name(form));
+    tape.backward(loss);
+    // L = mean_t sum_e s_te p_te with s_te = E f_e: dL/dg_te = p_te (s_te - sum_i s_ti p_ti) / N
     const auto g = logits.value().to_vector<double>(), dg = logits.grad().to_vector<double>();
-    const double scale = form == BalanceForm::reference ? 1.0 / static_cast<double>(k) : 1.0;
+    double expected = 0.0;
     for (std::size_t t = 0; t < n; ++t) {
       const std::vector<double> p = softmax_row(g.data() + t * e, e);
-      double mean_f = 0.0;
-      for (std::size_t i = 0; i < e; ++i) mean_f += p[i] * static_cast<double>(counts[i]) / (n * k);
+      std::vector<double> s(e);
+      double mean_s = 0.0;
       for (std::size_t i = 0; i < e; ++i)
-        CHECK(dg[t * e + i] ==
-              doctest::Approx(scale * e / n * p[i] * (static_cast<double>(counts[i]) / (n * k) - mean_f)));
+        mean_s += p[i] * (s[i] = slope(form, t, static_cast<std::int32_t>(i)));
+      for (std::size_t i = 0; i < e; ++i) CHECK(dg[t * e + i] == doctest::Approx(p[i] * (s[i] - mean_s) / n));
+      expected += mean_s / n;
     }
+    CHECK(item(loss) == doctest::Approx(expected));
   }
 }
 
@@ -84,11 +135,11 @@ TEST_CASE("z-loss: value and gradient") {
 }
 
 TEST_CASE("numeric gradient of both losses") {
-  const Variable logits(draw({6, 4}, "numeric", 2.0), true, "logits");
-  for (const auto form : {BalanceForm::switch_form, BalanceForm::reference}) {
+  const Variable logits(draw({kTokens, kExperts}, "numeric", 2.0), true, "logits");
+  for (const std::string form : kForms) {
     const auto report = testing::gradcheck(
         [&] {
-          return load_balance_loss(ops::softmax(logits), counts_of({5, 1, 4, 2}), 2, form);
+          return load_balance_loss(ops::softmax(logits), choices(), kSequence, balance_form_from_name(form));
         },
         {logits});
     CHECK_MESSAGE(report.passed, report.to_string());

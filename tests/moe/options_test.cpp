@@ -51,7 +51,9 @@ TEST_CASE("bad options: the layer") {
   CHECK(message_with([](MoeOptions& o) { o.z_weight = kNan; }).starts_with("moe.z_weight must"));
   CHECK(
       message_with([](MoeOptions& o) { o.capacity_factor = -0.5; }).starts_with("moe.capacity_factor must"));
-  CHECK(message_with([](MoeOptions& o) { o.balance = "swich"; }).starts_with("moe.balance must be"));
+  CHECK(message_with([](MoeOptions& o) {
+          o.balance = "swich";
+        }).starts_with("moe.balance must be auto or one of switch, first_choice"));
   CHECK(message_with([](MoeOptions& o) {
           o.router_order = "softmax";
         }).starts_with("moe.router_order must be"));
@@ -68,6 +70,11 @@ TEST_CASE("bad options: what one router cannot do and another can") {
   CHECK(says("gshard", scheduled).starts_with("moe.k_schedule = linear: router gshard has a fixed number"));
   CHECK(says("switch", scheduled, 1).starts_with("moe.k_schedule = linear: router switch"));
   CHECK(says("hash", scheduled).starts_with("moe.k_schedule = linear: router hash"));
+  const auto sequences = [](MoeOptions& o) { o.balance = "sequence"; };
+  CHECK(says("xmoe", sequences).empty());
+  CHECK(says("gshard", sequences)
+            .starts_with("moe.balance = sequence: router gshard has a balance loss of its"));
+  CHECK(says("hash", sequences).starts_with("moe.balance = sequence: router hash has no balance loss"));
   const auto other_order = [](MoeOptions& o) { o.router_order = "softmax_topk"; };
   CHECK(says("xmoe", other_order).empty());
   CHECK(says("noisy_topk", other_order).starts_with("moe.router_order = softmax_topk: router noisy_topk"));
@@ -78,6 +85,9 @@ TEST_CASE("bad options: what one router cannot do and another can") {
   CHECK(says("compete", [](MoeOptions& o) {
           o.compete.combine_router = true;
         }).starts_with("compete.combine_router belongs to compete.version = 1"));
+  CHECK(says("compete", [](MoeOptions& o) {
+          o.compete.balance_responses = true;
+        }).starts_with("compete.balance_responses belongs to compete.version = 1"));
   CHECK(says("compete", [](MoeOptions& o) {
           o.compete.version = 1;
           o.compete.hybrid = 0.1;
@@ -186,6 +196,25 @@ TEST_CASE("bad options: competition") {
             .find("more than compete.max_layers = 3 in every step") != std::string::npos);
 }
 
+TEST_CASE("similarity learning: what is left open follows the variant, what is said stays") {
+  MoeOptions o = options_of("smoe");
+  const auto resolved = [&] {
+    const SimilarityOptions s = resolved_similarity(o);
+    return fmt::format("{} {} {}", s.kernel, s.estimator, s.min_tokens);
+  };
+  CHECK(resolved() == "rbf_median debiased 4");
+  o.similarity.estimator = "biased";
+  CHECK(resolved() == "rbf_median biased 4");
+  o.variant = "reference";
+  CHECK(resolved() == "rbf biased 2");
+  o.similarity.estimator = "debiased";
+  CHECK(resolved() == "rbf debiased 4");
+  o.similarity.estimator = "auto";
+  o.similarity.kernel = "linear";
+  o.similarity.min_tokens = 7;
+  CHECK(resolved() == "linear biased 7");
+}
+
 TEST_CASE("bad options: similarity learning") {
   const auto with = [](const std::function<void(SimilarityOptions&)>& change) {
     return message_with([&](MoeOptions& o) {
@@ -203,6 +232,8 @@ TEST_CASE("bad options: similarity learning") {
   CHECK(with([](SimilarityOptions& s) { s.loss = "ckaa"; }).find("similarity.loss") != std::string::npos);
   CHECK(with([](SimilarityOptions& s) { s.kernel = "gauss"; }).find("similarity.kernel") !=
         std::string::npos);
+  CHECK(
+      with([](SimilarityOptions& s) { s.estimator = "HSIC1"; }).starts_with("similarity.estimator must be"));
   CHECK(with([](SimilarityOptions& s) { s.sigma = 0.0; }).starts_with("similarity.sigma must be positive"));
   CHECK(with([](SimilarityOptions& s) { s.min_tokens = 1; }).starts_with("similarity.min_tokens must"));
   CHECK(with([](SimilarityOptions& s) { s.max_tokens = 3; }).starts_with("similarity.max_tokens must"));

@@ -54,7 +54,8 @@ const std::vector<std::int64_t> kAll = {1, 2, 4};
 
 // Of the layer's balance loss.
 double uniform_balance(const Promise& promise) {
-  return promise.options.reference() ? 1.0 / static_cast<double>(promise.options.k) : 1.0;
+  const bool divided = promise.options.reference() && promise.options.router != "compete";
+  return divided ? 1.0 / static_cast<double>(promise.options.k) : 1.0;
 }
 
 void freeze_map(Promise& promise) { promise.frozen = {"weight", "bias"}; }
@@ -225,6 +226,7 @@ TEST_CASE("contract: compete") {
       p.options.compete.hybrid = 0.0;
       p.options.compete.schedule = "bernoulli";
       p.options.compete.distillation = distillation;
+      p.options.compete.balance_responses = distillation == "mse";
       p.uniform_balance = {};
     };
   };

@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kLosses[] = {"cka", "cosine", "abs_cosine", "infonce", "dcl", "nt_xent"};
 
 SimilarityOptions with_loss(const std::string& name) {
-  SimilarityOptions options;
+  SimilarityOptions options = resolved_similarity({});
   options.loss = name;
   return options;
 }
