@@ -14,13 +14,10 @@ namespace simsmoe::moe {
 
 namespace {
 
-// The experts of token t among `choices` in ascending order; those not made (-1) are left out.
-std::vector<std::int64_t> experts_of(std::span<const std::int32_t> choices, std::int64_t t, std::int64_t k) {
-  std::vector<std::int64_t> experts;
-  for (std::int64_t j = 0; j < k; ++j)
-    if (const std::int32_t e = choices[static_cast<std::size_t>(t * k + j)]; e >= 0) experts.push_back(e);
-  std::ranges::sort(experts);
-  return experts;
+// The choices of token t; -1: not made. choices: i32 [N, K] on the host
+std::span<const std::int32_t> choices_of(const Tensor& choices, std::int64_t t) {
+  const auto k = static_cast<std::size_t>(choices.size(1));
+  return choices.host<std::int32_t>().subspan(static_cast<std::size_t>(t) * k, k);
 }
 
 // The rows of x with these numbers. x: [m, D] -> [n, D]
@@ -65,13 +62,14 @@ std::size_t SimilarityLearning::counter(Pair pair) const {
 // Counts the pairs of this batch; those above f* start again from 0 and are returned in order.
 std::vector<SimilarityLearning::Pair> SimilarityLearning::due_pairs(const Tensor& choices) {
   const std::int64_t tokens = choices.size(0);
-  const auto all = choices.host<std::int32_t>();
   std::vector<double> counts = counters_.to_vector<double>();
   std::vector<std::int64_t> met(counts.size(), 0);
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const std::vector<std::int64_t> mine = experts_of(all, t, choices.size(1));
+    const auto mine = choices_of(choices, t);
     for (std::size_t i = 0; i < mine.size(); ++i)
-      for (std::size_t j = i + 1; j < mine.size(); ++j) ++met[counter({mine[i], mine[j]})];
+      for (std::size_t j = 0; j < i; ++j)
+        if (mine[i] >= 0 && mine[j] >= 0)
+          ++met[counter({std::min(mine[i], mine[j]), std::max(mine[i], mine[j])})];
   }
   std::vector<Pair> due;
   for (std::int64_t a = 0; a < experts_; ++a)
@@ -89,10 +87,9 @@ std::vector<SimilarityLearning::Pair> SimilarityLearning::due_pairs(const Tensor
 // The tokens that chose both, at most max_tokens of them: those that drew the smallest numbers.
 std::vector<std::int64_t> SimilarityLearning::shared_tokens(const Tensor& choices, Pair pair,
                                                             std::uint64_t draw) const {
-  const auto all = choices.host<std::int32_t>();
   std::vector<std::int64_t> shared;
   for (std::int64_t t = 0; t < choices.size(0); ++t) {
-    const std::vector<std::int64_t> mine = experts_of(all, t, choices.size(1));
+    const auto mine = choices_of(choices, t);
     if (std::ranges::find(mine, pair.a) != mine.end() && std::ranges::find(mine, pair.b) != mine.end())
       shared.push_back(t);
   }
