@@ -86,7 +86,7 @@ std::string kind_of(const Field& field) {
 std::string allowed(const Field& field) {
   const Limits& limits = field.limits;
   if (!limits.choices.empty()) return fmt::format("one of {}", fmt::join(limits.choices, ", "));
-  const std::string kind = kind_of(field);
+  std::string kind = kind_of(field);
   const bool low = std::isfinite(limits.low), high = std::isfinite(limits.high);
   if (low && high)
     return fmt::format("{} in {}{}, {}{}", kind, limits.low_excluded ? '(' : '[', limits.low, limits.high,

@@ -31,6 +31,7 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
     ids.resize(static_cast<std::size_t>(options.top_k));
 
   std::vector<double> weights;
+  weights.reserve(ids.size());
   for (const std::int32_t id : ids)
     weights.push_back(std::exp((logit(id) - logit(ids.front())) / options.temperature));
   double total = std::accumulate(weights.begin(), weights.end(), 0.0);

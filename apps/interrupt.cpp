@@ -2,10 +2,10 @@
 
 #include "apps/interrupt.hpp"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 
 namespace simsmoe::app {
 

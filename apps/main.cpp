@@ -1,9 +1,9 @@
 // simsmoe_app COMMAND ...: exit code 0 fine, 2 the user's mistake, 1 everything else, 130 interrupted.
 
 #include <fmt/format.h>
-#include <signal.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -54,7 +54,7 @@ int run(Arguments arguments) {
 
 int main(int argc, char** argv) {
   // A file that would grow beyond the limit is an error of write(), with a message, like a full disk.
-  ::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return run(Arguments(argv + 1, argv + argc));
   } catch (const simsmoe::UserError& error) {

@@ -44,7 +44,7 @@ RunFolder RunFolder::create(const std::string& path) {
 
 RunFolder RunFolder::open(const std::string& path) {
   if (!fs::is_directory(path)) throw UserError(fmt::format("there is no run folder {}", path));
-  const RunFolder folder(path, false);
+  RunFolder folder(path, false);
   if (!fs::exists(folder.last_checkpoint()))
     throw UserError(
         fmt::format("{} is not the folder of a run: it has no checkpoints/last.safetensors", path));
@@ -53,7 +53,7 @@ RunFolder RunFolder::open(const std::string& path) {
 
 std::string RunFolder::next_free(const std::string& name) {
   for (int n = 1;; ++n) {
-    const std::string path = fmt::format("runs/{}-{}", name, n);
+    std::string path = fmt::format("runs/{}-{}", name, n);
     if (!fs::exists(path)) return path;
   }
 }

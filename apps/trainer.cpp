@@ -99,7 +99,7 @@ Variable Trainer::loss(std::int64_t micro_batch, nn::ForwardContext& ctx, StepRe
   const Batch data = batch(micro_batch);
   const Variable task = model_.decoder->loss(data.tokens, data.targets, ctx);
   const Variable auxiliary = ctx.losses.total();
-  const Variable total = auxiliary.defined() ? ops::add(task, auxiliary) : task;
+  Variable total = auxiliary.defined() ? ops::add(task, auxiliary) : task;
   report.task += share * task.value().item();
   report.total += share * total.value().item();
   for (const auto& [name, value] : ctx.losses.by_name()) report.auxiliary[name] += share * value;
@@ -126,7 +126,7 @@ Evaluation Trainer::validate_all() const {
 }
 
 Evaluation Trainer::validate_on(const EvaluationBatches& batches) const {
-  const Evaluation result = evaluate(
+  Evaluation result = evaluate(
       *model_.decoder, batches, data_.valid.bytes_per_token(),
       {.compute_dtype = compute_dtype(config_.train), .compare_experts = config_.train.compare_experts});
   if (!std::isfinite(result.nats_per_token)) stop_at_non_finite("the validation loss", state_.step);

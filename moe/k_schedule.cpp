@@ -55,8 +55,8 @@ std::int64_t KSchedule::rising(std::int64_t step) const {
     case Shape::cosine:
       return k_max_ - part(std::cos(std::numbers::pi * done / 2.0));
     case Shape::exponential: {
-      const std::int64_t interval = std::max<std::int64_t>(1, steps_ / 300);
-      return k_max_ - part(std::pow(0.99, static_cast<double>(step / interval)));
+      const std::int64_t interval = std::max<std::int64_t>(1, steps_ / 300), i = step / interval;
+      return k_max_ - part(std::pow(0.99, static_cast<double>(i)));
     }
     case Shape::multi_step: {
       std::int64_t doublings = 0;

@@ -28,7 +28,7 @@ Variable rows_of(const Variable& x, const std::vector<std::int64_t>& rows) {
 }  // namespace
 
 Tensor compared_experts(const RouterOutput& route) {
-  const Tensor experts = route.experts.to(kCpu);
+  Tensor experts = route.experts.to(kCpu);
   const std::int64_t tokens = experts.size(0);
   if (experts.size(1) != 1) return experts;
   const Variable& scores = route.logits.defined() ? route.logits : route.probabilities;

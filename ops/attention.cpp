@@ -70,7 +70,7 @@ Tensor cached_attention(const Tensor& qkv, const Tensor& cache, std::int64_t pos
   SMX_CHECK(position >= 0 && position + qkv.size(1) <= cache.size(2),
             "[cached_attention] expected positions within the cache of {}, got {} to {}", cache.size(2),
             position, position + qkv.size(1));
-  const Tensor y = empty_output(qkv);
+  Tensor y = empty_output(qkv);
   SMX_DISPATCH(cached_attention_forward, y.device(), qkv, scale_or_default(scale, qkv), cache, position, y);
   return y;
 }

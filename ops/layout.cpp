@@ -1,5 +1,7 @@
 #include "ops/layout.hpp"
 
+#include <numeric>
+
 #include "engine/profile.hpp"
 #include "ops/check.hpp"
 
@@ -43,9 +45,9 @@ Variable permute(const Variable& x, const std::vector<int>& axes) {
 
 Variable transpose(const Variable& x) {
   SMX_CHECK(x.rank() >= 2, "[transpose] expected at least two axes, got {}", describe(x.value()));
-  std::vector<int> axes;
-  for (int i = 0; i < x.rank() - 2; ++i) axes.push_back(i);
-  axes.insert(axes.end(), {-1, -2});
+  std::vector<int> axes(static_cast<std::size_t>(x.rank()));
+  std::iota(axes.begin(), axes.end(), 0);
+  std::swap(axes.back(), axes[axes.size() - 2]);
   return permute(x, axes);
 }
 

@@ -142,6 +142,7 @@ void reshape_backward(const Tensor& dy, GradTarget dx) {
 void permute(const Tensor& x, const std::vector<int>& axes, GradTarget y) {
   if (x.numel() == 0) return;
   std::vector<std::int64_t> strides;
+  strides.reserve(axes.size());
   for (const int axis : axes) strides.push_back(x.shape().inner(axis));
   const std::vector<Axis> merged = merged_axes(y.buffer.shape(), strides);
   for_dtype(x.dtype(), [&]<class T>() {

@@ -62,8 +62,8 @@ TrainingBatches::TrainingBatches(const TokenSequence& tokens, std::int64_t batch
 std::int64_t TrainingBatches::window_start(std::uint64_t sample) const {
   const auto windows = static_cast<std::uint64_t>(windows_);
   const std::uint64_t epoch = sample / windows;
-  const std::int64_t slack = tokens_.size() - 1 - windows_ * length_;
-  const std::uint64_t choices = static_cast<std::uint64_t>(std::min(slack, length_ - 1)) + 1;
+  const std::int64_t left = tokens_.size() - 1 - windows_ * length_;
+  const auto choices = static_cast<std::uint64_t>(std::clamp<std::int64_t>(left + 1, 1, length_));
   const std::uint64_t phase = random_bits({seed_, stream_of("data.phase")}, epoch, 0) % choices;
   const std::uint64_t window = permuted(sample % windows, windows, {seed_, stream_of("data.order")}, epoch);
   return static_cast<std::int64_t>(phase + window * static_cast<std::uint64_t>(length_));

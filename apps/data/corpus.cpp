@@ -163,7 +163,7 @@ std::string prepare_corpus(const std::string& name, const std::string& folder) {
   if (known == nullptr)
     throw UserError(
         fmt::format("unknown data.name '{}': gcide, enwik8, text8, or file with data.path", name));
-  const std::string path = prepared_path(*known, folder);
+  std::string path = prepared_path(*known, folder);
   if (fs::exists(path)) return path;
   if (!known->unpackable)
     throw UserError(

@@ -70,7 +70,7 @@ void divided(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::in
 
 // A dense f32 copy of a bf16 matrix with `rows` stored rows.
 Tensor widened(const bf16* x, std::int64_t rows, std::int64_t columns, std::int64_t stride) {
-  const Tensor wide = Tensor::empty({rows, columns}, DType::f32);
+  Tensor wide = Tensor::empty({rows, columns}, DType::f32);
   float* values = wide.data<float>();
   parallel_for(rows, kThreadWork / columns + 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)

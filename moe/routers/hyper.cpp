@@ -65,8 +65,8 @@ class HyperRouter : public Router {
     if (constant && cache_.weight.defined()) return cache_;
     const Variable h = ops::relu(ops::linear(seed_, up_.weight, up_.bias));
     const Variable table = ops::reshape(ops::linear(h, down_.weight, down_.bias), {experts_, dim_ + 1});
-    const Generated made{ops::slice(table, 1, 0, dim_),
-                         ops::reshape(ops::slice(table, 1, dim_, dim_ + 1), {experts_})};
+    Generated made{ops::slice(table, 1, 0, dim_),
+                   ops::reshape(ops::slice(table, 1, dim_, dim_ + 1), {experts_})};
     if (constant) cache_ = made;
     return made;
   }
