@@ -224,15 +224,22 @@ TEST_CASE("damaged and foreign checkpoints are refused") {
   }
 }
 
-TEST_CASE("killed and resumed, a run ends with the bits of one that never stopped") {
+// Trains the tiny model with `changes` twice, once without a stop, once killed halfway and resumed.
+void check_resumes_to_the_bit(const std::vector<std::string>& changes) {
+  CAPTURE(changes);
   const Workplace place;
-  REQUIRE(place.run({"train", "tiny.toml", "--out", "straight"}).exit_code == 0);
+  const auto train = [&](const std::string& out) {
+    std::vector<std::string> arguments{"train", "tiny.toml", "--out", out, "--threads", "1"};
+    arguments.insert(arguments.end(), changes.begin(), changes.end());
+    return Program(place.folder, arguments);
+  };
+  REQUIRE(train("straight").wait().exit_code == 0);
   {
-    Program program(place.folder, {"train", "tiny.toml", "--out", "run", "--threads", "1"});
+    Program program = train("run");
     while (!fs::exists(place.folder / "run/checkpoints/best.safetensors"))
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     program.send(SIGKILL);
-    program.wait();
+    CHECK(program.wait().exit_code == 128 + SIGKILL);
   }
   REQUIRE(place.run({"train", "--resume", "run"}).exit_code == 0);
   const std::vector<json> metrics = place.metrics();
@@ -247,6 +254,25 @@ TEST_CASE("killed and resumed, a run ends with the bits of one that never stoppe
   CHECK(metrics.size() == 40);
   CHECK(read_file(place.folder / "run/checkpoints/last.safetensors") ==
         read_file(place.folder / "straight/checkpoints/last.safetensors"));
+}
+
+TEST_CASE("killed and resumed, a run ends with the bits of one that never stopped") {
+  check_resumes_to_the_bit({});
+}
+
+TEST_CASE("so does a run whose routers and pairs of experts have a history") {
+  const std::vector<std::string> similarity = {"--similarity.enabled=true", "--similarity.frequency=0.5",
+                                               "--similarity.threshold=-1"};
+  const std::vector<std::vector<std::string>> routers = {{"--moe.router=compete", "--compete.rate=0.5"},
+                                                         {"--moe.router=stablemoe", "--stablemoe.stage1=0.6"},
+                                                         {"--moe.router=loss_free"},
+                                                         {"--moe.router=noisy_topk"},
+                                                         {"--moe.router=hyper"},
+                                                         {"--moe.router=xmoe", "--moe.variant=reference"}};
+  for (std::vector<std::string> changes : routers) {
+    changes.insert(changes.end(), similarity.begin(), similarity.end());
+    check_resumes_to_the_bit(changes);
+  }
 }
 
 TEST_CASE("ctrl-C finishes the step, saves, exits with 130, and the run can go on") {
