@@ -14,12 +14,6 @@ namespace simsmoe::moe {
 
 namespace {
 
-// The choices of token t; -1: not made. choices: i32 [N, K] on the host
-std::span<const std::int32_t> choices_of(const Tensor& choices, std::int64_t t) {
-  const auto k = static_cast<std::size_t>(choices.size(1));
-  return choices.host<std::int32_t>().subspan(static_cast<std::size_t>(t) * k, k);
-}
-
 // The rows of x with these numbers. x: [m, D] -> [n, D]
 Variable rows_of(const Variable& x, const std::vector<std::int64_t>& rows) {
   return ops::index_select(x, Tensor::from(rows, {static_cast<std::int64_t>(rows.size())}).to(x.device()));
@@ -55,23 +49,17 @@ SimilarityLearning::SimilarityLearning(const nn::Scope& scope, const MoeOptions&
       last_(scope.buffer("last", {4}, DType::f64)) {}
 
 // Row after row of the strict upper triangle.
-std::size_t SimilarityLearning::counter(Pair pair) const {
+std::size_t SimilarityLearning::counter(ExpertPair pair) const {
   return static_cast<std::size_t>(pair.a * (2 * experts_ - pair.a - 1) / 2 + pair.b - pair.a - 1);
 }
 
 // Counts the pairs of this batch; those above f* start again from 0 and are returned in order.
-std::vector<SimilarityLearning::Pair> SimilarityLearning::due_pairs(const Tensor& choices) {
+std::vector<ExpertPair> SimilarityLearning::due_pairs(const Tensor& choices) {
   const std::int64_t tokens = choices.size(0);
   std::vector<double> counts = counters_.to_vector<double>();
   std::vector<std::int64_t> met(counts.size(), 0);
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    const auto mine = choices_of(choices, t);
-    for (std::size_t i = 0; i < mine.size(); ++i)
-      for (std::size_t j = 0; j < i; ++j)
-        if (mine[i] >= 0 && mine[j] >= 0)
-          ++met[counter({std::min(mine[i], mine[j]), std::max(mine[i], mine[j])})];
-  }
-  std::vector<Pair> due;
+  for_each_pair(choices, [&](ExpertPair pair) { ++met[counter(pair)]; });
+  std::vector<ExpertPair> due;
   for (std::int64_t a = 0; a < experts_; ++a)
     for (std::int64_t b = a + 1; b < experts_; ++b) {
       double& count = counts[counter({a, b})];
@@ -85,14 +73,9 @@ std::vector<SimilarityLearning::Pair> SimilarityLearning::due_pairs(const Tensor
 }
 
 // The tokens that chose both, at most max_tokens of them: those that drew the smallest numbers.
-std::vector<std::int64_t> SimilarityLearning::shared_tokens(const Tensor& choices, Pair pair,
-                                                            std::uint64_t draw) const {
-  std::vector<std::int64_t> shared;
-  for (std::int64_t t = 0; t < choices.size(0); ++t) {
-    const auto mine = choices_of(choices, t);
-    if (std::ranges::find(mine, pair.a) != mine.end() && std::ranges::find(mine, pair.b) != mine.end())
-      shared.push_back(t);
-  }
+std::vector<std::int64_t> SimilarityLearning::compared_tokens(const Tensor& choices, ExpertPair pair,
+                                                              std::uint64_t draw) const {
+  std::vector<std::int64_t> shared = shared_tokens(choices, pair);
   if (static_cast<std::int64_t>(shared.size()) <= options_.max_tokens) return shared;
   std::ranges::stable_sort(
       shared, {}, [&](std::int64_t t) { return random_bits(key_, draw, static_cast<std::uint64_t>(t)); });
@@ -118,7 +101,7 @@ void SimilarityLearning::remember(const Likeness& seen, std::int64_t tokens) con
 }
 
 // The likeness on what the layer computed anyway; without a value where a copy was dropped or never made.
-Likeness SimilarityLearning::known_likeness(const std::vector<std::int64_t>& tokens, Pair pair,
+Likeness SimilarityLearning::known_likeness(const std::vector<std::int64_t>& tokens, ExpertPair pair,
                                             const RouterOutput& route, const DispatchPlan& plan,
                                             const Variable& outputs) const {
   const std::vector<std::int64_t> choices = route.experts.to_vector<std::int64_t>();
@@ -142,8 +125,8 @@ void SimilarityLearning::learn(const Variable& tokens, const RouterOutput& route
   if (tokens.size(0) == 0) return;
   const Tensor choices = compared_experts(route);
   Variable loss;
-  for (const Pair pair : due_pairs(choices)) {
-    const std::vector<std::int64_t> shared = shared_tokens(choices, pair, ctx.draw);
+  for (const ExpertPair pair : due_pairs(choices)) {
+    const std::vector<std::int64_t> shared = compared_tokens(choices, pair, ctx.draw);
     const auto n = static_cast<std::int64_t>(shared.size());
     if (n < options_.min_tokens) continue;
     const auto is_alike = [&](const Likeness& l) { return l.value.value().item() > options_.threshold; };

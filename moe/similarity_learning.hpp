@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "moe/dispatch_plan.hpp"
+#include "moe/expert_pairs.hpp"
 #include "moe/experts.hpp"
 #include "moe/router.hpp"
 #include "moe/similarity_losses.hpp"
@@ -44,16 +45,12 @@ class SimilarityLearning {
   std::int64_t parameters() const { return projection_.account().parameters; }
 
  private:
-  struct Pair {
-    std::int64_t a, b;  // a < b
-  };
-
-  std::size_t counter(Pair pair) const;
-  std::vector<Pair> due_pairs(const Tensor& choices);
-  std::vector<std::int64_t> shared_tokens(const Tensor& choices, Pair pair, std::uint64_t draw) const;
+  std::size_t counter(ExpertPair pair) const;
+  std::vector<ExpertPair> due_pairs(const Tensor& choices);
+  std::vector<std::int64_t> compared_tokens(const Tensor& choices, ExpertPair pair, std::uint64_t draw) const;
   Likeness compare(const Variable& outputs_a, const Variable& outputs_b) const;
   void remember(const Likeness& seen, std::int64_t tokens) const;
-  Likeness known_likeness(const std::vector<std::int64_t>& tokens, Pair pair, const RouterOutput& route,
+  Likeness known_likeness(const std::vector<std::int64_t>& tokens, ExpertPair pair, const RouterOutput& route,
                           const DispatchPlan& plan, const Variable& outputs) const;
 
   SimilarityOptions options_;
