@@ -78,6 +78,11 @@ void validate_similarity(const MoeOptions& o) {
                       s.threshold, s.loss, largest_likeness(s)));
   require(!s.enabled || o.experts >= 2,
           "similarity.enabled compares experts: moe.experts must be at least 2");
+  constexpr std::int64_t kMostExperts = 4096;
+  require(
+      !s.enabled || o.experts <= kMostExperts,
+      fmt::format("similarity.enabled counts all pairs of experts: moe.experts must be at most {}, got {}",
+                  kMostExperts, o.experts));
   require(!s.enabled || o.k > 1 || o.custom_router || o.router != "hash",
           "similarity.enabled with moe.k = 1 compares with the runner-up, and moe.router = hash has none");
 }

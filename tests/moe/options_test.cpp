@@ -238,6 +238,10 @@ TEST_CASE("bad options: similarity learning") {
   CHECK(with([](SimilarityOptions& s) { s.min_tokens = 1; }).starts_with("similarity.min_tokens must"));
   CHECK(with([](SimilarityOptions& s) { s.max_tokens = 3; }).starts_with("similarity.max_tokens must"));
   const auto enable = [](MoeOptions& o) { o.similarity.enabled = true; };
+  CHECK(message_with([&](MoeOptions& o) {
+          enable(o);
+          o.experts = 5000;
+        }).starts_with("similarity.enabled counts all pairs of experts: moe.experts must be at most 4096"));
   MoeOptions lonely = options_of("smoe", 1);
   lonely.experts = 1;
   CHECK(message_with(enable, lonely).find("moe.experts must be at least 2") != std::string::npos);
