@@ -52,7 +52,9 @@ void MoeConfig::fields(FieldList& add) {
   add("k", &k, "experts that each token uses; at most moe.experts", between(1, 65536));
   add("hidden", &hidden, "inner size of one expert (F)", between(1, 1 << 20));
   add("router", &router, "how tokens choose experts", one_of(moe::router_names()));
-  add("variant", &variant, "of the router: the paper's equations, or what the published code computes",
+  add("variant", &variant,
+      "of router, balance loss and similarity learning: the paper's equations, or what the published code "
+      "computes",
       one_of({"paper", "reference"}));
   add("router_order", &router_order, "softmax over the k kept scores, or the k largest of the softmax",
       one_of({"topk_softmax", "softmax_topk"}));
@@ -75,7 +77,8 @@ void MoeConfig::fields(FieldList& add) {
   add("load_weight", &load_weight, "noisy_topk: weight of the load loss", at_least(0));
   add("jitter", &jitter, "switch: size of the training noise", from_to_below(0, 1));
   add("bias_update_rate", &bias_update_rate, "loss_free: step of the selection bias", at_least(0));
-  add("router_dim", &router_dim, "xmoe: width of its space; 0: half the experts, at least 2",
+  add("router_dim", &router_dim,
+      "xmoe: width of its space; 0: half the experts, at least 2, and 8 for moe.variant = reference",
       between(0, 65536));
   add("k_schedule", &k_schedule,
       "experts per token while training: none, linear, cosine, exponential, multi_step, each also with "
@@ -106,7 +109,9 @@ void SimilarityConfig::fields(FieldList& add) {
   add("reuse_outputs", &reuse_outputs, "decide whether a pair is alike on outputs that were computed anyway");
   add("min_tokens", &min_tokens,
       "compare on at least so many shared tokens; 0: 4, and 2 for moe.variant = reference", at_least(0));
-  add("max_tokens", &max_tokens, "compare on at most so many shared tokens", at_least(2));
+  add("max_tokens", &max_tokens,
+      "compare on at most so many shared tokens; 0: 256, and no limit for moe.variant = reference",
+      at_least(0));
 }
 
 void CompeteConfig::fields(FieldList& add) {
@@ -215,6 +220,9 @@ void Config::validate() const {
   if (model.pattern.empty() || model.pattern.find_first_not_of("sfg") != std::string::npos)
     throw UserError(
         fmt::format("model.pattern = '{}': expected one or more of the letters s, f and g", model.pattern));
+  if (similarity.enabled && model.pattern.find('g') == std::string::npos)
+    throw UserError(fmt::format(
+        "similarity.enabled compares experts, and model.pattern = '{}' has none ('g')", model.pattern));
   if (moe.k > moe.experts)
     throw UserError(fmt::format("moe.k = {} is more than moe.experts = {}", moe.k, moe.experts));
   if (data.name.empty() && data.path.empty())

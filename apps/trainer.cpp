@@ -25,6 +25,15 @@ std::string usable_prompt(const std::string& prompt, const Tokenizer& tokenizer)
   return prompt;
 }
 
+// Adds those of one of 1 / share micro-batches.
+void add_metrics(nn::Metrics& sum, const nn::Metrics& metrics, double share) {
+  for (const auto& [name, value] : metrics)
+    if (name.find("/loss/") != std::string::npos)
+      sum[name] += share * value;
+    else
+      sum[name] = value;
+}
+
 }  // namespace
 
 Trainer::Trainer(const Config& config, Device device) : Trainer(config, device, nullptr, {}) {}
@@ -63,7 +72,7 @@ StepReport Trainer::step(bool collect_metrics) {
     const Variable value = loss(i, ctx, report);
     if (!std::isfinite(value.value().item())) stop_at_non_finite("the loss", state_.step + 1);
     tape.backward(value);
-    report.metrics = std::move(ctx.metrics);
+    add_metrics(report.metrics, ctx.metrics, share);
   }
   // The gradients in the leaves are sums over the micro-batches; the scale makes them means.
   report.gradient_norm = share * nn::global_gradient_norm(model_.store);

@@ -26,7 +26,8 @@ struct StepReport {
   double gradient_norm = 0.0;  // before clipping
   double seconds = 0.0;
   std::int64_t tokens = 0;
-  nn::Metrics metrics;  // of the layers, when asked for; of the last micro-batch
+  // Of the layers, when asked for: the parts of the losses as means over the micro-batches, all else of the last one.
+  nn::Metrics metrics;
 };
 
 class Trainer {

@@ -50,15 +50,12 @@ struct Gram {
 };
 
 Gram gram(const Variable& x, const CkaOptions& options) {
-  const double off_diagonal = static_cast<double>(x.size(0) * (x.size(0) - 1));
-  if (options.kernel == CkaKernel::linear) {
-    const Variable k = ops::matmul(x, x, {.transpose_b = true});
-    return {k, -ops::sum(ops::square(x.detach())).value().item() / off_diagonal};  // all entries sum to 0
-  }
+  if (options.kernel == CkaKernel::linear) return {ops::matmul(x, x, {.transpose_b = true}), 0.0};
   const Variable distances = squared_distances(x);
   const double variance = options.kernel == CkaKernel::rbf ? options.sigma * options.sigma
                                                            : median_of_positive(distances.value());
   const Variable k = ops::expm1(ops::scale(distances, -0.5 / variance));
+  const double off_diagonal = static_cast<double>(x.size(0) * (x.size(0) - 1));
   return {k, 1.0 + ops::sum(k.detach()).value().item() / off_diagonal};
 }
 
@@ -105,12 +102,8 @@ Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options)
     return ops::sub(wide, ops::mean(wide, 0, true));
   };
   const Variable x = prepared(x_in), y = prepared(y_in);
-  if (options.kernel == CkaKernel::linear && !options.debiased && x.size(1) < n && y.size(1) < n) {
-    const double squares =
-        ops::sum(ops::square(x.detach())).value().item() + ops::sum(ops::square(y.detach())).value().item();
-    return {feature_product(x, y), feature_product(x, x), feature_product(y, y),
-            -0.5 * squares / static_cast<double>(n * (n - 1))};
-  }
+  if (options.kernel == CkaKernel::linear && !options.debiased && x.size(1) < n && y.size(1) < n)
+    return {feature_product(x, y), feature_product(x, x), feature_product(y, y)};
   const Gram k = gram(x, options), l = gram(y, options);
   const double mean_kernel = 0.5 * (k.mean_kernel + l.mean_kernel);
   if (options.debiased) {

@@ -34,9 +34,8 @@ struct CkaOptions {
 // The three inner products that the quotient is made of: HSIC0 = <HKH, HLH> without a factor, or HSIC1. f64 [].
 struct Hsic {
   Variable xy, xx, yy;
-  double mean_kernel =
-      0.0;  // mean of K_ij and L_ij over i != j: near 1 an rbf kernel sees no differences, near 0
-            // nothing else
+  // Of an rbf kernel the mean of K_ij and L_ij over i != j: near 1 it sees no differences, near 0 nothing else.
+  double mean_kernel = 0.0;
 };
 
 // x: [n, p], y: [n, q] float, n >= 2; debiased: n >= 4

@@ -22,6 +22,7 @@ const MoeOptions& validated(const MoeOptions& options) {
 BalanceForm balance_form(const MoeOptions& options) {
   if (options.balance != "auto") return balance_form_from_name(options.balance);
   if (!options.reference()) return balance_form_from_name("switch");
+  if (options.router == "sigmoid") return balance_form_from_name("sequence");
   const bool compete2 = options.router == "compete" && options.compete.version == 2;
   return balance_form_from_name(compete2 ? "sequence_first_choice" : "reference");
 }

@@ -1,6 +1,8 @@
 // Range checks of the options, and the factory that hands MoE layers to the decoder.
 #include "moe/options.hpp"
 
+#include <limits>
+
 #include "moe/balance_losses.hpp"
 #include "moe/cka.hpp"
 #include "moe/k_schedule.hpp"
@@ -73,9 +75,11 @@ void validate_similarity(const MoeOptions& o) {
           fmt::format(
               "similarity.min_tokens = {}: debiased CKA needs at least 4 (similarity.estimator = biased: 2)",
               s.min_tokens));
-  require(s.threshold < largest_likeness(s),
-          fmt::format("similarity.threshold = {} can never be exceeded: similarity.loss = {} is at most {}",
-                      s.threshold, s.loss, largest_likeness(s)));
+  require(
+      s.threshold < largest_likeness(s),
+      fmt::format("similarity.threshold = {} can never be exceeded: similarity.loss = {} is at most {}; set "
+                  "similarity.threshold below that",
+                  s.threshold, s.loss, largest_likeness(s)));
   require(!s.enabled || o.experts >= 2,
           "similarity.enabled compares experts: moe.experts must be at least 2");
   constexpr std::int64_t kMostExperts = 4096;
@@ -108,6 +112,7 @@ SimilarityOptions resolved_similarity(const MoeOptions& o) {
   if (s.kernel == "auto") s.kernel = o.reference() ? "rbf" : "rbf_median";
   if (s.estimator == "auto") s.estimator = o.reference() ? "biased" : "debiased";
   if (s.min_tokens == 0) s.min_tokens = o.reference() && s.estimator == "biased" ? 2 : 4;
+  if (s.max_tokens == 0) s.max_tokens = o.reference() ? std::numeric_limits<std::int64_t>::max() : 256;
   return s;
 }
 
@@ -144,37 +149,6 @@ void validate(const MoeOptions& o) {
   at_least(1.0, static_cast<double>(o.hyper.size), "hyper.size");
   validate(o.compete, o);
   validate_similarity(o);
-}
-
-std::vector<std::string> absent_losses(const MoeOptions& o) {
-  std::vector<std::string> absent;
-  const auto note = [&](bool off, std::string_view loss, std::string_view key) {
-    if (off) absent.push_back(fmt::format("{} ({} = 0)", loss, key));
-  };
-  const RouterTraits traits = o.custom_router ? RouterTraits{} : router_traits(o.router);
-  if (o.router == "noisy_topk") {
-    note(o.importance_weight == 0.0, "importance", "moe.importance_weight");
-    note(o.load_weight == 0.0, "load", "moe.load_weight");
-  } else if (o.router == "stablemoe") {
-    note(o.stablemoe.balance_weight == 0.0, "balance", "stablemoe.balance_weight");
-    note(o.stablemoe.distill_weight == 0.0, "distill", "stablemoe.distill_weight");
-  } else if (traits.balance_loss) {
-    note(o.balance_weight == 0.0, "balance", "moe.balance_weight");
-  } else {
-    absent.push_back(fmt::format("balance (router {} has none)", o.router));
-  }
-  if (traits.z_loss)
-    note(o.z_weight == 0.0, "z", "moe.z_weight");
-  else if (o.z_weight > 0.0)
-    absent.push_back(fmt::format("z (router {} has none)", o.router));
-  if (o.router == "compete") {
-    note(o.compete.router_weight == 0.0, "router", "compete.router_weight");
-    note(o.compete.version == 2 && o.compete.diversity_weight == 0.0, "diversity",
-         "compete.diversity_weight");
-  }
-  if (!o.similarity.enabled) absent.emplace_back("similarity (similarity.enabled = false)");
-  note(o.similarity.enabled && o.similarity.beta == 0.0, "similarity", "similarity.beta");
-  return absent;
 }
 
 nn::FeedForwardFactory feed_forward_factory(MoeOptions options) {

@@ -75,7 +75,7 @@ struct SimilarityOptions {
   bool normalize = false;       // rows of the projected outputs to length 1
   bool reuse_outputs = false;   // decide on the outputs that the layer computed anyway
   std::int64_t min_tokens = 0;  // 0: 4, and 2 in the variant reference
-  std::int64_t max_tokens = 256;
+  std::int64_t max_tokens = 0;  // 0: 256, and no limit in the variant reference
 
   bool debiased() const { return estimator == "debiased"; }
 };
@@ -94,7 +94,8 @@ struct MoeOptions {
   std::string router = "smoe";
   // A router of the user's own in place of the one that `router` names.
   RouterMaker custom_router = {};
-  // paper: as the paper's equations have it; reference: what the published code computes when it is run.
+  // paper: as the paper's equations have it, but for what has a key of its own (router_order, similarity.kernel...);
+  // reference: what the published code computes when it is run.
   std::string variant = "paper";
   // topk_softmax: softmax over the k kept logits (weights sum to 1); softmax_topk: the k largest of the
   // softmax over all E (weights sum to < 1). k = 1 always uses softmax_topk: a weight of 1 has no gradient.
@@ -111,7 +112,7 @@ struct MoeOptions {
   double load_weight = 0.1;         // noisy_topk
   double jitter = 0.1;              // switch
   double bias_update_rate = 0.001;  // loss_free
-  std::int64_t router_dim = 0;      // xmoe: width of the space of its cosines; 0: E / 2, at least 2
+  std::int64_t router_dim = 0;      // xmoe: width of its space; 0: E / 2, at least 2, and 8 in the reference
   KScheduleOptions k_schedule = {};
   StableMoeOptions stablemoe = {};
   HyperOptions hyper = {};
@@ -136,6 +137,10 @@ void validate(const MoeOptions& options);
 // The auxiliary losses that a training with these options will not have, each with its reason, for a log line:
 // "z (moe.z_weight = 0)", "balance (router hash has none)".
 std::vector<std::string> absent_losses(const MoeOptions& options);
+
+// The options that differ from their defaults and change nothing here, each with its reason, for a log line:
+// "moe.jitter (router switch only)".
+std::vector<std::string> idle_options(const MoeOptions& options);
 
 // Makes the MoE layer of every 'g' sublayer; sets `layer`.
 nn::FeedForwardFactory feed_forward_factory(MoeOptions options);

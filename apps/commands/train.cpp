@@ -69,6 +69,8 @@ void announce(const Trainer& trainer, const std::string& folder) {
   const bool has_experts = trainer.config().model.pattern.find('g') != std::string::npos;
   if (const auto absent = moe::absent_losses(moe); has_experts && !absent.empty())
     log_info("auxiliary losses that are off: {}", fmt::join(absent, ", "));
+  if (const auto idle = moe::idle_options(moe); has_experts && !idle.empty())
+    log_warn("options without effect: {}", fmt::join(idle, ", "));
   if (trainer.finished())
     log_info("all {} steps are done, run folder {}", trainer.state().step, folder);
   else

@@ -26,7 +26,7 @@ namespace {
 class ExpertChoiceRouter : public Router {
  public:
   ExpertChoiceRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-      : k_(options), scores_(scope, options, dim, options.reference()) {}
+      : k_(options), scores_(scope, options, dim, false) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     const Variable logits = scores_(x), probabilities = ops::softmax(logits);

@@ -3,7 +3,7 @@
 //   s_t = sigmoid(W x_t (+ b))                      [N, E]
 //   S_t = the k largest of s_t + c                  sigmoid: c = 0; loss_free: the selection bias
 //   w_t = s_t[S_t] / sum of s_t[S_t]                k = 1: w_t = s_t[S_t], as the quotient would be the constant 1
-//   balance loss on s_t / sum_e s_te                sigmoid only
+//   balance loss on s_t / sum_e s_te                sigmoid only; in the reference, LibMoE, sequence by sequence
 //
 // loss_free balances without a loss that would disturb the task's gradient: after each training pass
 //   c_e <- c_e + u sign(mean count - count_e)
@@ -27,9 +27,7 @@ namespace {
 class SigmoidRouter : public Router {
  public:
   SigmoidRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool loss_free)
-      : k_(options),
-        scores_(scope, options, dim, options.reference()),
-        update_rate_(options.bias_update_rate) {
+      : k_(options), scores_(scope, options, dim, false), update_rate_(options.bias_update_rate) {
     if (loss_free) selection_bias_ = scope.buffer("selection_bias", {options.experts}, scope.store().dtype());
   }
 

@@ -16,7 +16,8 @@
 // a mean, hence 1/N. k > 1 is ours. Source: Dai et al. 2022 (arXiv 2204.08396), section 3; the authors' code.
 //
 // stablemoe_lite is what the code of SimSMoE and CompeteSMoE runs under this name: no second stage, no distillation.
-//   g_t = C^ x_t with the rows of C^ of length 1, then select_topk; balance loss on softmax(g / 0.3)
+//   g_t = C^ x_t with the rows of C^ of length 1, then select_topk; balance loss on softmax(g / 0.3), there in the form
+//   of the variant reference
 
 #include "moe/k_schedule.hpp"
 #include "moe/routers/routers.hpp"

@@ -1,6 +1,6 @@
 // XMoE: routing on a hypersphere of few dimensions, where no expert can win by the length of its vector.
 //
-//   z_t = R x_t                                     R: [d, D], d = moe.router_dim
+//   z_t = R x_t                                     R: [d, D], d = moe.router_dim: E / 2, and 8 in the reference
 //   paper      g_te = cos(z_t, c_e) / max(tau, 1e-4)    c: [E, d], tau learnable, 0.3 at the start
 //              balance loss on softmax(g)
 //   reference  c_e <- 1.5 c_e / |c_e| before each training pass, outside of the gradient
@@ -8,7 +8,8 @@
 //              balance loss on softmax(g / 0.3)
 //   both       S_t = the k largest, w_t = softmax(g_t[S_t])      (or the other order: moe.router_order)
 //
-// Evaluation leaves c alone in the reference form, too: g does not depend on its length. Sources: Chi et al. 2022
+// Evaluation leaves c alone in the reference form, too: g does not depend on its length. The published code puts the
+// smallest finite score in the place of one that is not; here such a score ends the training with its name. Sources: Chi et al. 2022
 // (arXiv 2204.09179), section 3; the code of SimSMoE and CompeteSMoE, which does not normalise the token.
 
 #include <algorithm>
@@ -31,7 +32,9 @@ class XmoeRouter : public Router {
  public:
   XmoeRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
       : k_(o), order_(selection_order_from_name(o.router_order)), reference_(o.reference()) {
-    const std::int64_t d = o.router_dim > 0 ? o.router_dim : std::max<std::int64_t>(2, o.experts / 2);
+    constexpr std::int64_t kPublishedDim = 8;
+    const std::int64_t default_dim = reference_ ? kPublishedDim : std::max<std::int64_t>(2, o.experts / 2);
+    const std::int64_t d = o.router_dim > 0 ? o.router_dim : default_dim;
     down_ = scope.parameter("down", {d, dim}, nn::init::kaiming_uniform(dim));
     centroids_ = scope.parameter("embedding", {o.experts, d}, nn::init::orthogonal(0.32));
     if (!reference_)

@@ -127,6 +127,27 @@ TEST_CASE("a report names every loss, and they add up") {
   CHECK(!report.metrics.empty());
 }
 
+TEST_CASE("the layers' parts of a loss add up to it, also over micro-batches") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  config.train.accumulate = 3;
+  config.similarity.enabled = true;
+  config.similarity.frequency = 0.3;  // some micro-batches have a pair that is due, others none
+  config.similarity.threshold = -1.0;
+  Trainer trainer(config, kCpu);
+  for (int step = 0; step < 4; ++step) {
+    const StepReport report = trainer.step(true);
+    REQUIRE(report.auxiliary.size() == 3);
+    for (const auto& [name, value] : report.auxiliary) {
+      CAPTURE(name);
+      double parts = 0.0;
+      for (const auto& [key, part] : report.metrics)
+        if (key.ends_with("/loss/" + name)) parts += part;
+      CHECK(parts == doctest::Approx(value).epsilon(1e-5));
+    }
+  }
+}
+
 TEST_CASE("the rate falls at the milestones of multi_step") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));

@@ -467,6 +467,7 @@ CASES = {
     "gshard.reference": dict(router=gshard, variant="reference"),
     "sigmoid.k1": dict(router=sigmoid, k=1),
     "sigmoid.k2": dict(router=sigmoid),
+    "sigmoid.reference": dict(router=sigmoid, variant="reference", balance="sequence"),
     "loss_free": dict(router=loss_free),
     "random": dict(router=frozen),
     "hash": dict(router=hashed),

@@ -112,6 +112,7 @@ std::vector<Case> cases() {
       reference("gshard.reference", "gshard", 2),
       base("sigmoid.k1", "sigmoid", 1),
       base("sigmoid.k2", "sigmoid", 2),
+      reference("sigmoid.reference", "sigmoid", 2),
       base("loss_free", "loss_free", 2),
       base("random", "random", 2),
       base("hash", "hash", 2),

@@ -5,6 +5,7 @@
 
 #include "moe/cka.hpp"
 #include "moe/expert_cka.hpp"
+#include "ops/unary.hpp"
 #include "tests/moe/fixture.hpp"
 #include "tests/support/gradcheck.hpp"
 
@@ -171,6 +172,43 @@ TEST_CASE("mini-batches: sums of terms, not of quotients") {
     yy += item(h.yy);
   }
   CHECK(batches.value() == doctest::Approx(xy / std::sqrt(xx * yy)).epsilon(1e-12));
+}
+
+TEST_CASE("expert_cka: the debiased linear CKA of the two experts' outputs on the tokens that they share") {
+  SmallLayer small(small_options());
+  const Experts& experts = small.layer.experts();
+  const Tensor tokens = draw({24, SmallLayer::kDim}, "tokens");
+  std::vector<std::int32_t> choices;
+  for (int t = 0; t < 24; ++t) choices.insert(choices.end(), {1, 3});
+  const auto pairs = expert_cka(tokens, Tensor::from(choices, {24, 2}), experts, 16, 20);
+  REQUIRE(pairs.size() == 1);
+  CHECK(pairs[0].tokens == 20);  // the first ones
+  const Tensor y = experts.forward_pair(Variable(tokens.slice0(0, 20)), 1, 3, DType::f32).value();
+  const Variable a(y.slice0(0, 20)), b(y.slice0(20, 40));
+  CHECK(pairs[0].value == item(cka(a, b, {.debiased = true}).value));
+  CHECK(std::abs(pairs[0].value - item(cka(a, b, {}).value)) > 0.01);
+}
+
+TEST_CASE(
+    "cka: undefined where one side hardly varies, and the mean of an rbf kernel tells how it sees the "
+    "tokens") {
+  const Variable x = noise(12, 3, "x"), y = noise(12, 3, "y");
+  for (const CkaOptions& options : {kLinear, debiased(kLinear), kRbf}) {
+    CHECK(cka(x, y, options).value.defined());
+    CHECK(!cka(ops::scale(x, 1e-7), ops::scale(y, 1e-7), options).value.defined());
+  }
+  double sum = 0.0;
+  const std::vector<double> rows_x = x.value().to_vector<double>(), rows_y = y.value().to_vector<double>();
+  for (const auto* rows : {&rows_x, &rows_y})
+    for (std::size_t i = 0; i < 12; ++i)
+      for (std::size_t j = 0; j < 12; ++j) {
+        double square = 0.0;
+        for (std::size_t d = 0; d < 3; ++d)
+          square += ((*rows)[i * 3 + d] - (*rows)[j * 3 + d]) * ((*rows)[i * 3 + d] - (*rows)[j * 3 + d]);
+        if (i != j) sum += std::exp(-square / (2.0 * 0.8 * 0.8));
+      }
+  CHECK(cka(x, y, kRbf).mean_kernel == doctest::Approx(sum / (2.0 * 12.0 * 11.0)).epsilon(1e-12));
+  CHECK(cka(x, y, kLinear).mean_kernel == 0.0);
 }
 
 TEST_CASE("expert_cka: equal experts score 1 on shared tokens, pairs that hardly meet are left out") {

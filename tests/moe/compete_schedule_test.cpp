@@ -62,6 +62,50 @@ TEST_CASE("compete schedule: at most max_layers in a step, and every draw is kep
     }
 }
 
+TEST_CASE(
+    "compete schedule: an excess draw goes to the nearest earlier step with room, else to the nearest later "
+    "one") {
+  constexpr std::int64_t kSteps = 10000;
+  const auto plan_from = [](std::int64_t first, std::int64_t cap) {
+    return draw_capped_plan(kKey, 0, 2, kSteps, first, 0.1, cap);
+  };
+  const Plan drawn = plan_from(0, 2), plan = plan_from(0, 1);
+  const auto drawn_in = [&](std::size_t begin, std::size_t end) {
+    int sum = 0;
+    for (std::size_t s = begin; s < end; ++s) sum += drawn[0][s] + drawn[1][s];
+    return sum;
+  };
+  int collisions = 0;
+  for (std::size_t s = 10; s + 10 < kSteps; ++s) {
+    if (drawn_in(s, s + 1) != 2 || drawn_in(s - 5, s + 6) != 2) continue;  // both, and nobody else around
+    ++collisions;
+    CHECK(plan[0][s] + plan[1][s] == 1);
+    CHECK(plan[0][s - 1] + plan[1][s - 1] == 1);
+    const Plan late = plan_from(static_cast<std::int64_t>(s), 1);  // nothing earlier is free
+    CHECK(late[0][s] + late[1][s] == 1);
+    CHECK(late[0][s + 1] + late[1][s + 1] == 1);
+  }
+  CHECK(collisions >= 3);
+}
+
+TEST_CASE(
+    "compete schedule: version 1 draws for every layer on its own, with lambda(0) = 2/3 and lambda(3) = "
+    "1/2") {
+  constexpr std::int64_t kLayers = 4000;
+  MoeOptions options = compete_options(0, 1);
+  options.compete.iteration = 1;
+  int at_0 = 0, at_3 = 0;
+  for (options.layer = 0; options.layer < kLayers; ++options.layer) {
+    nn::ParameterStore store(3);
+    CompeteSchedule schedule(nn::Scope(store, "schedule"), options);
+    at_0 += schedule.competes(0) ? 1 : 0;
+    at_3 += schedule.competes(3) ? 1 : 0;
+  }
+  // five standard deviations of a mean of 4000 draws: 5 sqrt(p (1 - p) / 4000) <= 0.04
+  CHECK(std::abs(at_0 / 4000.0 - 2.0 / 3.0) < 0.04);
+  CHECK(std::abs(at_3 / 4000.0 - 0.5) < 0.04);
+}
+
 TEST_CASE("compete schedule: the layers together keep the cap and the warm-up") {
   nn::ParameterStore store(3);
   std::vector<CompeteSchedule> schedules;

@@ -141,6 +141,26 @@ TEST_CASE("all tokens on one expert, experts without tokens: finite, and zero gr
   }
 }
 
+TEST_CASE("init_alike: that share of the variance is common to all experts, and the variance stays") {
+  MoeOptions options = small_options();
+  options.experts = 2;
+  options.hidden = 2000;
+  options.init_alike = 0.7;
+  const SmallLayer small(options);
+  const std::vector<double> up = small.parameter("moe.experts.up").value().to_vector<double>();
+  const std::size_t n = up.size() / 2;
+  double ab = 0.0, aa = 0.0, bb = 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    ab += up[i] * up[n + i];
+    aa += up[i] * up[i];
+    bb += up[n + i] * up[n + i];
+  }
+  CHECK(ab / std::sqrt(aa * bb) ==
+        doctest::Approx(0.7).epsilon(0.03));  // 10,000 pairs: 4 deviations are 0.02
+  // uniform in +-1/sqrt(5): variance 1 / 15
+  CHECK(aa / static_cast<double>(n) == doctest::Approx(1.0 / 15).epsilon(0.05));
+}
+
 TEST_CASE("no token at all") {
   SmallLayer small(small_options());
   nn::ForwardContext ctx = training_context();

@@ -113,6 +113,41 @@ TEST_CASE("absent losses name what is off, unused or not enabled") {
   CHECK(absent("stablemoe", 0.1) == "z (router stablemoe has none), " + similarity);
 }
 
+TEST_CASE("options that change nothing are named, with the reason") {
+  const auto idle = [](const std::string& router, const std::function<void(MoeOptions&)>& change) {
+    MoeOptions o = options_of(router);
+    o.router_bias = false;
+    change(o);
+    return fmt::format("{}", fmt::join(idle_options(o), ", "));
+  };
+  for (const std::string& router : router_names()) CHECK(idle(router, [](MoeOptions&) {}).empty());
+  const auto jitter = [](MoeOptions& o) { o.jitter = 0.2; };
+  CHECK(idle("smoe", jitter) == "moe.jitter (router switch only)");
+  CHECK(idle("switch", jitter).empty());
+  const auto k_max = [](MoeOptions& o) { o.k_schedule.k_max = 3; };
+  CHECK(idle("smoe", k_max) == "moe.k_max (no moe.k_schedule)");
+  CHECK(idle("hyper", k_max).empty());
+  const auto rate = [](MoeOptions& o) { o.compete.rate = 0.2; };
+  CHECK(idle("smoe", rate) == "compete.rate (router compete only)");
+  CHECK(idle("compete", rate).empty());
+  CHECK(idle("compete", [&](MoeOptions& o) {
+          rate(o);
+          o.compete.version = 1;
+          o.compete.warmup = 0.2;
+        }) == "compete.rate (compete.schedule = lambda), compete.warmup (version 2 of router compete only)");
+  const auto sigma = [](MoeOptions& o) { o.similarity.sigma = 2.0; };
+  CHECK(idle("smoe", sigma) == "similarity.sigma (similarity.enabled = false)");
+  CHECK(idle("smoe", [&](MoeOptions& o) {
+          sigma(o);
+          o.similarity.enabled = true;
+        }) == "similarity.sigma (similarity.kernel rbf only)");
+  CHECK(idle("smoe", [&](MoeOptions& o) {
+          sigma(o);
+          o.similarity.enabled = true;
+          o.similarity.kernel = "rbf";
+        }).empty());
+}
+
 TEST_CASE("bad options: the routers") {
   const std::string unknown = message_with([](MoeOptions& o) { o.router = "smoee"; });
   CHECK(unknown.starts_with("moe.router must be one of smoe, noisy_topk"));
@@ -202,11 +237,13 @@ TEST_CASE("similarity learning: what is left open follows the variant, what is s
     const SimilarityOptions s = resolved_similarity(o);
     return fmt::format("{} {} {}", s.kernel, s.estimator, s.min_tokens);
   };
+  CHECK(resolved_similarity(o).max_tokens == 256);
   CHECK(resolved() == "rbf_median debiased 4");
   o.similarity.estimator = "biased";
   CHECK(resolved() == "rbf_median biased 4");
   o.variant = "reference";
   CHECK(resolved() == "rbf biased 2");
+  CHECK(resolved_similarity(o).max_tokens > 1'000'000'000);
   o.similarity.estimator = "debiased";
   CHECK(resolved() == "rbf debiased 4");
   o.similarity.estimator = "auto";

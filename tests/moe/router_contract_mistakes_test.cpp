@@ -5,6 +5,7 @@
 #include <functional>
 #include <set>
 
+#include "moe/experts.hpp"
 #include "moe/router.hpp"
 #include "nn/layers.hpp"
 #include "ops/binary.hpp"
@@ -32,6 +33,7 @@ struct Parts {
   Tensor passes;    // f64 [1], saved
   std::int64_t k;
   std::int64_t first_step = -1;  // not saved
+  const moe::Experts* experts = nullptr;
 
   Variable logits(const Variable& x) const { return ops::linear(nn::to_dtype(x, weight.dtype()), weight); }
   RouterOutput select(const Variable& g) const { return select_topk(g, k, SelectionOrder::topk_softmax); }
@@ -48,7 +50,8 @@ class SpoiltRouter : public moe::Router {
         configured_k_(options.k),
         route_(std::move(route)) {}
 
-  RouterOutput route(const Variable& x, const moe::Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const moe::Experts& experts, nn::ForwardContext& ctx) override {
+    parts_.experts = &experts;
     parts_.k = ctx.experts_per_token > 0 ? ctx.experts_per_token : configured_k_;
     return route_(parts_, x, ctx);
   }
@@ -213,6 +216,17 @@ const std::vector<Mistake>& mistakes() {
          return p.select(ops::scale(p.logits(x), 1.0 + 0.1 * static_cast<double>(step - p.first_step)));
        },
        {"resuming gives the same bits"}},
+      {"a loss on the router that teaches the experts",
+       [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
+         RouterOutput out = p.select(p.logits(x));
+         if (ctx.training && x.size(0) > 0) {
+           const Variable y = p.experts->forward_pair(x, 0, 1, ctx.compute_dtype);
+           ctx.losses.add("foresight", "moe", 0.1, ops::mean(ops::square(nn::to_dtype(y, p.weight.dtype()))));
+         }
+         return out;
+       },
+       {"stopped losses spare experts"},
+       [](Promise& p) { p.stopped_losses = {"foresight"}; }},
       {"a mean over no tokens",
        [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
          const RouterOutput out = p.select(p.logits(x));

@@ -54,7 +54,10 @@ const std::vector<std::int64_t> kAll = {1, 2, 4};
 
 // Of the layer's balance loss.
 double uniform_balance(const Promise& promise) {
-  const bool divided = promise.options.reference() && promise.options.router != "compete";
+  const std::string& router = promise.options.router;
+  const bool by_sequence =
+      router == "sigmoid" || (router == "compete" && promise.options.compete.version == 2);
+  const bool divided = promise.options.reference() && !by_sequence;
   return divided ? 1.0 / static_cast<double>(promise.options.k) : 1.0;
 }
 
@@ -228,6 +231,7 @@ TEST_CASE("contract: compete") {
       p.options.compete.distillation = distillation;
       p.options.compete.balance_responses = distillation == "mse";
       p.uniform_balance = {};
+      if (p.options.compete.balance_responses) p.uniform_balance = uniform_balance(p);
     };
   };
   check_all("compete", kAll, router_step, "router step");

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "ops/binary.hpp"
 #include "ops/reduce.hpp"
@@ -148,6 +149,78 @@ TEST_CASE("expert_choice: all experts take equally many tokens") {
       CHECK(make_plan(route.experts, 4).counts.to_vector<std::int64_t>() ==
             std::vector<std::int64_t>(4, each));
     }
+}
+
+TEST_CASE("expert_choice: of equal tokens the earlier ones are taken") {
+  SmallLayer small(options_of("expert_choice"));
+  nn::ForwardContext ctx;
+  const Variable equal(Tensor::full({6, SmallLayer::kDim}, 0.5, DType::f64));
+  const auto choice = small.layer.router().route(equal, small.layer.experts(), ctx).experts.to_vector<int>();
+  for (std::size_t t = 0; t < 6; ++t)  // each expert takes 6 * 2 / 4 tokens
+    for (int e = 0; e < 4; ++e) CHECK(choice[t * 4 + static_cast<std::size_t>(e)] == (t < 3 ? e : -1));
+}
+
+TEST_CASE("compete: the experts compete without dropout") {
+  MoeOptions options = options_of("compete");
+  options.compete.rate = 1.0;
+  options.compete.warmup = 0.0;
+  options.dropout = 0.5;
+  SmallLayer small(options);
+  const Variable x(draw({9, SmallLayer::kDim}, "x"));
+  const auto weights_at_draw = [&](std::uint64_t number) {
+    nn::ForwardContext ctx = training_context();
+    ctx.draw = number;
+    return small.layer.router().route(x, small.layer.experts(), ctx).weights.value().to_vector<double>();
+  };
+  CHECK(weights_at_draw(0) == weights_at_draw(1));
+}
+
+TEST_CASE("stablemoe: stage 2 begins at its step, is saved, and is never left again") {
+  const MoeOptions options = options_of("stablemoe");  // stage 1 is the first tenth of 100 steps
+  const auto losses_at = [](SmallLayer& small, std::uint64_t step) {
+    nn::ForwardContext ctx = training_context();
+    ctx.step = step;
+    ctx.token_ids = Tensor::from(std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 9});
+    small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx);
+    return ctx.losses.terms().size();
+  };
+  SmallLayer small(options);
+  CHECK(losses_at(small, 9) == 2);
+  CHECK(buffer(small, "moe.router.stage").to_vector<int>() == std::vector<int>{1});
+  CHECK(losses_at(small, 10) == 0);
+  CHECK(buffer(small, "moe.router.stage").to_vector<int>() == std::vector<int>{2});
+  CHECK(losses_at(small, 0) == 0);  // as after loading into a training that counts from 0
+}
+
+TEST_CASE("routers begin as their papers say") {
+  const auto row_lengths_of = [](const std::string& router, const std::string& name) {
+    MoeOptions options = options_of(router);
+    options.router_dim = 4;
+    const SmallLayer small(options);
+    const Tensor rows = small.parameter(name).value();
+    std::vector<double> lengths(static_cast<std::size_t>(rows.size(0)), 0.0);
+    const std::vector<double> values = rows.to_vector<double>();
+    for (std::size_t i = 0; i < values.size(); ++i)
+      lengths[i / static_cast<std::size_t>(rows.size(1))] += values[i] * values[i];
+    for (double& length : lengths) length = std::sqrt(length);
+    return lengths;
+  };
+  // orthogonal: as many rows as columns or fewer have the length of the gain
+  for (const double length : row_lengths_of("xmoe", "moe.router.embedding"))
+    CHECK(length == doctest::Approx(0.32));
+  for (const double length : row_lengths_of("stablemoe", "moe.router.centroids"))
+    CHECK(length == doctest::Approx(0.1));
+  for (const double length : row_lengths_of("stablemoe_lite", "moe.router.centroids"))
+    CHECK(length == doctest::Approx(0.32));
+  for (const char* name : {"moe.router.weight", "moe.router.noise"})
+    for (const double length : row_lengths_of("noisy_topk", name)) CHECK(length == 0.0);
+  const auto width = [](const std::string& variant) {
+    MoeOptions options = options_of("xmoe");
+    options.variant = variant;
+    return SmallLayer(options).parameter("moe.router.down").size(0);
+  };
+  CHECK(width("paper") == 2);
+  CHECK(width("reference") == 8);
 }
 
 TEST_CASE("hash: a word always goes to the same different experts, by a table that is saved") {

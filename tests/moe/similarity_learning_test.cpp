@@ -38,8 +38,9 @@ struct Learner {
   }
 
   // One training pass in which token t chooses row t of `choices`.
-  nn::ForwardContext learn(const Tensor& choices, std::uint64_t draw_number = 0,
-                           const Variable& logits = {}) {
+  // `outputs`: what the layer is said to have computed; undefined: what its experts give.
+  nn::ForwardContext learn(const Tensor& choices, std::uint64_t draw_number = 0, const Variable& logits = {},
+                           const Variable& outputs = {}) {
     const std::int64_t n = choices.size(0);
     const Variable tokens(draw({n, kDim}, "tokens"), true, "tokens");
     const Variable weights(draw(choices.shape(), "weights"), true, "weights");
@@ -49,7 +50,7 @@ struct Learner {
     ctx.draw = draw_number;
     const Variable h =
         experts.forward(ops::gather_tokens(tokens, plan.partition), plan.partition.offsets, ctx);
-    similarity.learn(tokens, route, plan, h, experts, "moe", ctx);
+    similarity.learn(tokens, route, plan, outputs.defined() ? outputs : h, experts, "moe", ctx);
     last_tokens = tokens;
     last_weights = weights;
     return ctx;
@@ -187,6 +188,34 @@ TEST_CASE("similarity: reuse_outputs decides on what is there, and gives the sam
       CHECK(similarity_loss(a) == doctest::Approx(similarity_loss(b)).epsilon(1e-12));
     }
   }
+}
+
+TEST_CASE("similarity: reuse_outputs believes the layer that a pair is not alike, and remembers it") {
+  MoeOptions options = similarity_options(2);
+  options.init_alike = 1.0;
+  options.similarity.threshold = 0.9;
+  const Variable apart(draw({24, kDim}, "apart"));  // of experts that are in truth nearly equal
+  Learner again(options);
+  CHECK(again.learn(all_choose(12, {0, 1}), 0, {}, apart).losses.terms().size() == 1);
+  options.similarity.reuse_outputs = true;
+  Learner reuse(options);
+  CHECK(reuse.learn(all_choose(12, {0, 1}), 0, {}, apart).losses.terms().empty());
+  CHECK(reuse.checks() == 1);
+  CHECK(reuse.buffer("similarity.last")[0] < 0.9);
+}
+
+TEST_CASE("similarity metrics: likeness, tokens and mean kernel of the last comparison") {
+  MoeOptions options = similarity_options();
+  options.similarity.kernel = "rbf";
+  Learner learner(options);
+  const nn::ForwardContext ctx = learner.learn(all_choose(8, {0, 1}));
+  nn::Metrics metrics;
+  learner.similarity.add_metrics("moe", metrics);
+  CHECK(metrics.at("moe/similarity_checks") == 1.0);
+  CHECK(metrics.at("moe/similarity") == similarity_loss(ctx));
+  CHECK(metrics.at("moe/similarity_tokens") == 8.0);
+  CHECK(metrics.at("moe/similarity_kernel") > 0.01);
+  CHECK(metrics.at("moe/similarity_kernel") < 0.99);
 }
 
 TEST_CASE("similarity: the gradient reaches both experts and the projection, and nothing else") {

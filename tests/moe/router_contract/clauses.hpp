@@ -21,6 +21,7 @@ Clause every_k_is_served;       // in evaluation
 Clause gradient_arrives;         // from task and losses, at every trainable parameter and no frozen one
 Clause task_teaches;             // from the task alone
 Clause numeric_gradient_agrees;  // of the whole layer, through its input and every parameter
+Clause stopped_losses_spare_experts;
 Clause uniform_balance_is_as_promised;
 Clause scores_stay_exact;    // weights, logits and losses are f32 when the rest is bf16
 Clause account_is_complete;  // as many parameters as the store holds

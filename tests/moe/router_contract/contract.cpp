@@ -23,6 +23,7 @@ constexpr Entry kClauses[] = {
     {"gradient arrives", gradient_arrives},
     {"task teaches", task_teaches},
     {"numeric gradient agrees", numeric_gradient_agrees},
+    {"stopped losses spare experts", stopped_losses_spare_experts},
     {"uniform balance is as promised", uniform_balance_is_as_promised},
     {"scores stay exact", scores_stay_exact},
     {"account is complete", account_is_complete},

@@ -64,8 +64,8 @@ struct Promise {
   std::vector<std::string> frozen = {};         // not trained; all others are
   std::vector<std::string> idle = {};           // trained, but not in this phase
   std::vector<std::string> not_from_task = {};  // trained by the router's own losses alone
-  // Names of losses with a stopped gradient on the way to tokens and experts: to numbers moved by hand they
-  // show it.
+  // Names of losses with a stopped gradient on the way to the experts: those get none, while differences by hand
+  // would show one.
   std::vector<std::string> stopped_losses = {};
 
   // The loss "balance", before its weight, when every expert has the same load. To get there the suite makes

@@ -157,6 +157,19 @@ void numeric_gradient_agrees(const Promise& promise) {
   if (!promise.stopped_losses.empty()) expect_numeric_gradient(bench, stopped_objective, true);
 }
 
+void stopped_losses_spare_experts(const Promise& promise) {
+  if (promise.stopped_losses.empty()) return;
+  const Bench bench(promise);
+  bench.store.clear_grads();
+  Tape tape;
+  tape.backward(stopped_objective(bench, bench.run(bench.tokens(32), Mode::training)));
+  for (const nn::Parameter& parameter : bench.store.parameters()) {
+    const Variable& p = parameter.variable;
+    expect(!p.name().starts_with("moe.experts.") || !p.grad().defined() || all_zero(p.grad()),
+           "a gradient of {} arrives at {}", fmt::join(promise.stopped_losses, ", "), p.name());
+  }
+}
+
 void uniform_balance_is_as_promised(const Promise& promise) {
   if (!promise.uniform_balance) return;
   const std::int64_t all = promise.options.experts;
