@@ -47,13 +47,14 @@ def measure(arguments, router, similarity, folder):
     tokens_per_step = lines[-1]["tokens"] / arguments.steps
     speeds = [line["tokens_per_s"] for line in lines if "tokens_per_s" in line][1:]
     frozen = manifest["parameters"] - manifest["trainable_parameters"]
-    millions = lambda n: f"{n / 1e6:.2f}"
+    millions = lambda n: f"{n / 1e6:.3f}"
     return [router, "yes" if similarity else "no", f"{lines[-1]['valid/bpc']:.3f}",
             f"{1000 * tokens_per_step / statistics.median(speeds):.0f}", millions(manifest["trainable_parameters"]),
             millions(frozen), millions(manifest["active_parameters"]), millions(manifest["flops_per_token"])]
 
 
 def table(arguments):
+    text = pathlib.Path(arguments.text).name if arguments.text else "GCIDE"
     head = ["router", "similarity learning", "validation BPC", "ms per step", "trainable M", "frozen M", "active M",
             "MFLOP per token"]
     rows = [head, ["---"] * len(head)]
@@ -63,7 +64,7 @@ def table(arguments):
                 row = measure(arguments, router, similarity, pathlib.Path(scratch) / f"{router}-{similarity}")
                 print("  ".join(row), file=sys.stderr)
                 rows.append(row)
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return f"Measured on {text}:\n\n" + "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 def main():

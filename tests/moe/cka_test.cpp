@@ -189,9 +189,7 @@ TEST_CASE("expert_cka: the debiased linear CKA of the two experts' outputs on th
   CHECK(std::abs(pairs[0].value - item(cka(a, b, {}).value)) > 0.01);
 }
 
-TEST_CASE(
-    "cka: undefined where one side hardly varies, and the mean of an rbf kernel tells how it sees the "
-    "tokens") {
+TEST_CASE("cka: undefined where one side hardly varies, and the mean of an rbf kernel") {
   const Variable x = noise(12, 3, "x"), y = noise(12, 3, "y");
   for (const CkaOptions& options : {kLinear, debiased(kLinear), kRbf}) {
     CHECK(cka(x, y, options).value.defined());

@@ -62,9 +62,7 @@ TEST_CASE("compete schedule: at most max_layers in a step, and every draw is kep
     }
 }
 
-TEST_CASE(
-    "compete schedule: an excess draw goes to the nearest earlier step with room, else to the nearest later "
-    "one") {
+TEST_CASE("compete schedule: an excess draw moves to the nearest step with room, earlier before later") {
   constexpr std::int64_t kSteps = 10000;
   const auto plan_from = [](std::int64_t first, std::int64_t cap) {
     return draw_capped_plan(kKey, 0, 2, kSteps, first, 0.1, cap);
@@ -84,13 +82,13 @@ TEST_CASE(
     const Plan late = plan_from(static_cast<std::int64_t>(s), 1);  // nothing earlier is free
     CHECK(late[0][s] + late[1][s] == 1);
     CHECK(late[0][s + 1] + late[1][s + 1] == 1);
+    const Plan just = plan_from(static_cast<std::int64_t>(s) - 1, 1);  // the first step of all is
+    CHECK(just[0][s - 1] + just[1][s - 1] == 1);
   }
   CHECK(collisions >= 3);
 }
 
-TEST_CASE(
-    "compete schedule: version 1 draws for every layer on its own, with lambda(0) = 2/3 and lambda(3) = "
-    "1/2") {
+TEST_CASE("compete schedule: version 1, each layer draws on its own, lambda(0) = 2/3, lambda(3) = 1/2") {
   constexpr std::int64_t kLayers = 4000;
   MoeOptions options = compete_options(0, 1);
   options.compete.iteration = 1;
@@ -104,6 +102,31 @@ TEST_CASE(
   // five standard deviations of a mean of 4000 draws: 5 sqrt(p (1 - p) / 4000) <= 0.04
   CHECK(std::abs(at_0 / 4000.0 - 2.0 / 3.0) < 0.04);
   CHECK(std::abs(at_3 / 4000.0 - 0.5) < 0.04);
+}
+
+TEST_CASE("compete schedule: the cap holds where there is no room for all") {
+  const Plan plan = draw_capped_plan(kKey, 0, 6, 100, 0, 1.0, 3);
+  for (std::size_t s = 0; s < 100; ++s) {
+    int at_once = 0;
+    for (const auto& layer : plan) at_once += layer[s];
+    CHECK(at_once == 3);
+  }
+}
+
+TEST_CASE("compete schedule: part of a step of warm-up is a step, and no window is like another") {
+  MoeOptions options = compete_options(0);
+  options.steps = 2010;  // 5 %: 100.5
+  options.compete.rate = 1.0;
+  options.compete.max_layers = 6;
+  nn::ParameterStore store(3);
+  CompeteSchedule always(nn::Scope(store, "always"), options);
+  CHECK(!always.competes(100));
+  CHECK(always.competes(101));
+
+  options.compete.rate = 0.4;
+  options.compete.warmup = 0.0;
+  CompeteSchedule schedule(nn::Scope(store, "schedule"), options);
+  CHECK(competitions(schedule, 0, 1000) != competitions(schedule, 1000, 2000));
 }
 
 TEST_CASE("compete schedule: the layers together keep the cap and the warm-up") {

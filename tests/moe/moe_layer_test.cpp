@@ -223,6 +223,25 @@ TEST_CASE("metrics describe the load") {
   CHECK(ctx.metrics.at("moe/load_min") == 0.0);
   CHECK(ctx.metrics.at("moe/load_entropy") == doctest::Approx(std::log(2.0)));
   CHECK(ctx.metrics.at("moe/dropped") == 0.75);
+  CHECK(ctx.metrics.at("moe/k") == 2.0);
+}
+
+TEST_CASE("metrics name the layer's own losses, weighted, and how alike its experts are") {
+  MoeOptions options = small_options();
+  options.balance_weight = 0.5;
+  options.init_alike = 1.0;
+  SmallLayer small(options);
+  for (const char* bias : {"moe.experts.up_bias", "moe.experts.down_bias"})
+    small.parameter(bias).value().fill(0.0);
+  nn::ForwardContext ctx = training_context();
+  ctx.losses.add("other", "elsewhere", 1.0, Variable(Tensor::full({}, 7.0, DType::f64)));
+  ctx.collect_metrics = ctx.compare_experts = true;
+  small.layer.forward(Variable(draw({4, 64, SmallLayer::kDim}, "x")), ctx);
+  REQUIRE(ctx.losses.terms().size() == 2);
+  CHECK(ctx.metrics.at("moe/loss/balance") == 0.5 * ctx.losses.terms()[1].value.value().item());
+  CHECK(!ctx.metrics.contains("moe/loss/other"));
+  CHECK(ctx.metrics.at("moe/expert_cka_pairs") >= 3.0);
+  CHECK(ctx.metrics.at("moe/expert_cka") == doctest::Approx(1.0).epsilon(1e-6));
 }
 
 TEST_CASE("account counts what one token uses") {

@@ -95,9 +95,13 @@ TEST_CASE("bad options: what one router cannot do and another can") {
   const auto crowded = [](MoeOptions& o) { o.layers = 61; };
   CHECK(says("smoe", crowded).empty());
   CHECK(says("compete", crowded).starts_with("compete.rate = 0.05 of 61 layers"));
+  CHECK(says("compete", [](MoeOptions& o) {
+          o.layers = 6;
+          o.compete.rate = 0.5;
+        }).empty());
   CHECK(says("smoe", [](MoeOptions& o) {
-          o.similarity.min_tokens = 2;
-        }).starts_with("similarity.min_tokens = 2: debiased CKA needs at least 4"));
+          o.similarity.min_tokens = 3;
+        }).starts_with("similarity.min_tokens = 3: debiased CKA needs at least 4"));
 }
 
 TEST_CASE("absent losses name what is off, unused or not enabled") {
@@ -111,6 +115,17 @@ TEST_CASE("absent losses name what is off, unused or not enabled") {
   CHECK(absent("smoe", 0.1) == similarity);
   CHECK(absent("hash", 0.1) == "balance (router hash has none), z (router hash has none), " + similarity);
   CHECK(absent("stablemoe", 0.1) == "z (router stablemoe has none), " + similarity);
+  CHECK(absent("stablemoe", 0.0) == similarity);
+
+  MoeOptions options = options_of("compete");
+  options.z_weight = 0.1;
+  options.compete.diversity_weight = 0.0;
+  options.similarity.beta = 0.0;
+  const auto all = [&] { return fmt::format("{}", fmt::join(absent_losses(options), ", ")); };
+  CHECK(all() == "diversity (compete.diversity_weight = 0), " + similarity);
+  options.compete.version = 1;
+  options.similarity.enabled = true;
+  CHECK(all() == "similarity (similarity.beta = 0)");
 }
 
 TEST_CASE("options that change nothing are named, with the reason") {

@@ -185,42 +185,80 @@ TEST_CASE("stablemoe: stage 2 begins at its step, is saved, and is never left ag
     return ctx.losses.terms().size();
   };
   SmallLayer small(options);
+  nn::ForwardContext evaluation;
+  evaluation.step = 50;
+  evaluation.token_ids = Tensor::from(std::vector<std::int32_t>{1}, {1, 1});
+  small.layer.forward(Variable(draw({1, 1, SmallLayer::kDim}, "x")), evaluation);
   CHECK(losses_at(small, 9) == 2);
   CHECK(buffer(small, "moe.router.stage").to_vector<int>() == std::vector<int>{1});
   CHECK(losses_at(small, 10) == 0);
   CHECK(buffer(small, "moe.router.stage").to_vector<int>() == std::vector<int>{2});
   CHECK(losses_at(small, 0) == 0);  // as after loading into a training that counts from 0
+
+  MoeOptions long_stage = options;
+  long_stage.stablemoe.stage1 = 1.0;
+  SmallLayer always_first(long_stage);
+  CHECK(losses_at(always_first, 99) == 2);
 }
 
-TEST_CASE("routers begin as their papers say") {
-  const auto row_lengths_of = [](const std::string& router, const std::string& name) {
-    MoeOptions options = options_of(router);
-    options.router_dim = 4;
-    const SmallLayer small(options);
-    const Tensor rows = small.parameter(name).value();
-    std::vector<double> lengths(static_cast<std::size_t>(rows.size(0)), 0.0);
-    const std::vector<double> values = rows.to_vector<double>();
-    for (std::size_t i = 0; i < values.size(); ++i)
-      lengths[i / static_cast<std::size_t>(rows.size(1))] += values[i] * values[i];
-    for (double& length : lengths) length = std::sqrt(length);
-    return lengths;
+TEST_CASE("compete: version 1 weighs by a softmax over the winners, whatever moe.router_order says") {
+  MoeOptions options = options_of("compete");
+  options.compete.version = 1;
+  options.compete.schedule = "bernoulli";
+  options.compete.rate = 1.0;
+  options.router_order = "softmax_topk";
+  SmallLayer small(options);
+  nn::ForwardContext ctx = training_context();
+  const Variable x(draw({9, SmallLayer::kDim}, "x"));
+  const auto weights =
+      small.layer.router().route(x, small.layer.experts(), ctx).weights.value().to_vector<double>();
+  for (std::size_t t = 0; t < 9; ++t) CHECK(weights[2 * t] + weights[2 * t + 1] == doctest::Approx(1.0));
+}
+
+TEST_CASE("compete: responses that are all 0 give weights of 0, not NaN") {
+  MoeOptions options = options_of("compete");
+  options.compete.rate = 1.0;
+  options.compete.warmup = 0.0;
+  options.compete.response = "relu";
+  SmallLayer small(options);
+  small.parameter("moe.experts.down").value().fill(0.0);
+  small.parameter("moe.experts.down_bias").value().fill(-1.0);
+  nn::ForwardContext ctx = training_context();
+  const Variable x(draw({3, SmallLayer::kDim}, "x"));
+  CHECK(small.layer.router().route(x, small.layer.experts(), ctx).weights.value().to_vector<double>() ==
+        std::vector<double>(6, 0.0));
+}
+
+TEST_CASE("xmoe: scores are cosines over the temperature, which is never below 1e-4") {
+  SmallLayer small(options_of("xmoe"));
+  const auto logits_at = [&](double tau) {
+    small.parameter("moe.router.temperature").value().fill(tau);
+    nn::ForwardContext ctx;
+    const Variable x(draw({9, SmallLayer::kDim}, "x"));
+    return small.layer.router().route(x, small.layer.experts(), ctx).logits.value().to_vector<double>();
   };
-  // orthogonal: as many rows as columns or fewer have the length of the gain
-  for (const double length : row_lengths_of("xmoe", "moe.router.embedding"))
-    CHECK(length == doctest::Approx(0.32));
-  for (const double length : row_lengths_of("stablemoe", "moe.router.centroids"))
-    CHECK(length == doctest::Approx(0.1));
-  for (const double length : row_lengths_of("stablemoe_lite", "moe.router.centroids"))
-    CHECK(length == doctest::Approx(0.32));
-  for (const char* name : {"moe.router.weight", "moe.router.noise"})
-    for (const double length : row_lengths_of("noisy_topk", name)) CHECK(length == 0.0);
-  const auto width = [](const std::string& variant) {
-    MoeOptions options = options_of("xmoe");
-    options.variant = variant;
-    return SmallLayer(options).parameter("moe.router.down").size(0);
-  };
-  CHECK(width("paper") == 2);
-  CHECK(width("reference") == 8);
+  const auto cosines = logits_at(1.0), divided = logits_at(1e-3), clamped = logits_at(0.0);
+  for (std::size_t i = 0; i < cosines.size(); ++i) {
+    CHECK(std::abs(cosines[i]) <= 1.0);
+    CHECK(divided[i] == doctest::Approx(cosines[i] * 1e3).epsilon(1e-9));
+    CHECK(clamped[i] == doctest::Approx(cosines[i] * 1e4).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("sigmoid: the larger score wins where both sigmoids are 1, and where all are 0 nothing is NaN") {
+  for (const double score : {30.0, -1e4}) {
+    SmallLayer small(options_of("sigmoid"), DType::f32);
+    small.parameter("moe.router.weight").value().fill(0.0);
+    small.parameter("moe.router.bias")
+        .set_value(
+            Tensor::from(std::vector<double>{score, score + 1, score + 3, score + 2}, {4}).to(DType::f32));
+    nn::ForwardContext ctx = training_context();
+    const Variable x(draw({2, SmallLayer::kDim}, "x", 1.0, DType::f32));
+    const RouterOutput route = small.layer.router().route(x, small.layer.experts(), ctx);
+    CHECK(route.experts.to_vector<int>() == std::vector<int>{2, 3, 2, 3});
+    for (const Variable& values : {route.weights, route.probabilities})
+      for (const double value : values.value().to_vector<double>()) CHECK(std::isfinite(value));
+  }
 }
 
 TEST_CASE("hash: a word always goes to the same different experts, by a table that is saved") {

@@ -40,12 +40,12 @@ struct Learner {
   // One training pass in which token t chooses row t of `choices`.
   // `outputs`: what the layer is said to have computed; undefined: what its experts give.
   nn::ForwardContext learn(const Tensor& choices, std::uint64_t draw_number = 0, const Variable& logits = {},
-                           const Variable& outputs = {}) {
+                           const Variable& outputs = {}, double capacity_factor = 0.0) {
     const std::int64_t n = choices.size(0);
     const Variable tokens(draw({n, kDim}, "tokens"), true, "tokens");
     const Variable weights(draw(choices.shape(), "weights"), true, "weights");
     const RouterOutput route{.weights = weights, .experts = choices, .logits = logits};
-    const DispatchPlan plan = make_plan(choices, count);
+    const DispatchPlan plan = make_plan(choices, count, capacity_factor);
     nn::ForwardContext ctx = training_context();
     ctx.draw = draw_number;
     const Variable h =
@@ -202,6 +202,35 @@ TEST_CASE("similarity: reuse_outputs believes the layer that a pair is not alike
   CHECK(reuse.learn(all_choose(12, {0, 1}), 0, {}, apart).losses.terms().empty());
   CHECK(reuse.checks() == 1);
   CHECK(reuse.buffer("similarity.last")[0] < 0.9);
+}
+
+TEST_CASE("similarity: reuse_outputs runs the experts again where copies were dropped") {
+  MoeOptions options = similarity_options(2);
+  options.similarity.threshold = 0.999999;
+  std::vector<double> last[2];
+  for (const bool reuse : {false, true}) {
+    options.similarity.reuse_outputs = reuse;
+    Learner learner(options);
+    learner.learn(all_choose(8, {0, 1}), 0, {}, {}, 0.5);  // each expert takes the first four tokens
+    last[reuse ? 1 : 0] = learner.buffer("similarity.last");
+  }
+  CHECK(last[0][1] == 8.0);
+  CHECK(last[0] == last[1]);
+}
+
+TEST_CASE("similarity: f* and T* are exceeded, not reached") {
+  MoeOptions options = similarity_options(2);
+  options.similarity.frequency = 2.0;
+  Learner counting(options);
+  for (const double checks : {0.0, 0.0, 1.0}) {
+    counting.learn(all_choose(8, {0, 1}));
+    CHECK(counting.checks() == checks);
+  }
+  options.similarity.frequency = 0.0;
+  Learner first(options);
+  options.similarity.threshold = similarity_loss(first.learn(all_choose(8, {0, 1})));
+  Learner equal(options);
+  CHECK(equal.learn(all_choose(8, {0, 1})).losses.terms().empty());
 }
 
 TEST_CASE("similarity metrics: likeness, tokens and mean kernel of the last comparison") {
