@@ -1,8 +1,6 @@
 // CompeteSMoE: in some steps all experts run on all tokens, and those that respond most strongly win; the router learns
 // to foresee the outcome, which is all that there is in inference.
 //
-// The reference variant: the map of version 1 has a bias and its balance loss is divided by k; version 2 balances first
-// choices, sequence by sequence.
 // Router step and inference:  g_t = W x_t (+ b), select_topk, the layer's balance and z-loss.
 // Competition step (when: compete_schedule.hpp), with h_te = E_e(x_t), no dropout:
 //   version 2  a_te = mean_c softplus(h_tec)                            S_t = the k largest of a_t
@@ -18,6 +16,8 @@
 // sg[.] stops the gradient: the outcome teaches the router, and the router does not bend the outcome. The winners run a
 // second time in the layer's own dispatch, which knows of capacity and dropout; that costs k of E + k expert passes.
 //
+// The variant reference: version 2 balances first choices, sequence by sequence; the map of version 1 has a bias, and its
+// balance loss is divided by k.
 // Version 1 as published builds softmax(g) from a list that is not in the order of the experts, lets q's gradient into
 // the experts, counts an old loss again in steps without competition, and in one mode sends tokens to the wrong expert;
 // none of that is reproduced. Other responses than softplus, norm and sigmoid can be 0 or change sign, and so can the

@@ -9,8 +9,9 @@
 //   both       S_t = the k largest, w_t = softmax(g_t[S_t])      (or the other order: moe.router_order)
 //
 // Evaluation leaves c alone in the reference form, too: g does not depend on its length. The published code puts the
-// smallest finite score in the place of one that is not; here such a score ends the training with its name. Sources: Chi et al. 2022
-// (arXiv 2204.09179), section 3; the code of SimSMoE and CompeteSMoE, which does not normalise the token.
+// smallest finite score in the place of one that is not; here such a score ends the training with its name. Sources:
+// Chi et al. 2022 (arXiv 2204.09179), section 3; the code of SimSMoE and CompeteSMoE, which does not normalise the
+// token.
 
 #include <algorithm>
 #include <cmath>
