@@ -2,7 +2,6 @@
 // Pairs of experts that meet: both are among the choices of one token.
 
 #include <algorithm>
-#include <compare>
 #include <span>
 #include <vector>
 
@@ -12,7 +11,7 @@ namespace simsmoe::moe {
 
 struct ExpertPair {
   std::int64_t a, b;  // a < b
-  auto operator<=>(const ExpertPair&) const = default;
+  bool operator<(ExpertPair other) const { return a != other.a ? a < other.a : b < other.b; }
 };
 
 // The choices of token t; -1: not made. choices: i32 [N, K] on the host
