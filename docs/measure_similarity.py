@@ -28,7 +28,8 @@ SETTINGS = {
 def train(arguments, config, folder, options):
     """The lines of the metrics of a run on one thread."""
     command = [arguments.app, "train", str(HERE.parent / "apps/configs" / config), "--out", str(folder),
-               "--threads", "1", "--data.valid_fraction=0.005", "--train.sample_every=0", "--train.sample_tokens=0", *options]
+               "--threads", "1", "--data.valid_fraction=0.005", "--train.sample_every=0", "--train.sample_tokens=0",
+               *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")
