@@ -11,8 +11,12 @@
 
 namespace simsmoe::app {
 
+// Whether a key may have the name that it had once. A checkpoint of an older program has; a person is told the new one.
+enum class FormerNames : unsigned char { refuse, accept };
+
 // Sets what `toml` mentions and leaves the rest. `source` is the file's name for messages ("x.toml:3: ...").
-void read_config(Config& config, std::string_view toml, const std::string& source);
+void read_config(Config& config, std::string_view toml, const std::string& source,
+                 FormerNames former = FormerNames::refuse);
 void read_config_file(Config& config, const std::string& path);
 
 // One --section.key=value of the command line.

@@ -1,23 +1,17 @@
 #pragma once
-// From configuration to model: the only place that knows both. nn and moe see option structs, never keys.
+// A model as a configuration describes it.
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "apps/config.hpp"
-#include "moe/options.hpp"
 #include "nn/decoder.hpp"
-#include "nn/optimizer.hpp"
-#include "nn/schedule.hpp"
 
 namespace simsmoe::app {
 
+// The options of the decoder with what the data and the training decide filled in.
 nn::DecoderOptions decoder_options(const Config& config, std::int64_t vocab);
-moe::MoeOptions moe_options(const Config& config, std::int64_t vocab);
-nn::OptimizerOptions optimizer_options(const TrainConfig& config);
-nn::Schedule make_schedule(const TrainConfig& config);
-DType compute_dtype(const TrainConfig& config);
 
 // A decoder and the store that owns its parameters.
 struct Model {

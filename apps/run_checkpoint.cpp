@@ -35,7 +35,7 @@ T number_at(const nn::Checkpoint& checkpoint, const std::string& key, const std:
 RunCheckpoint load_run_checkpoint(const std::string& path) {
   nn::Checkpoint file = nn::load_checkpoint(path);
   RunCheckpoint checkpoint;
-  read_config(checkpoint.config, metadata_at(file, "config", path), path);
+  read_config(checkpoint.config, metadata_at(file, "config", path), path, FormerNames::accept);
   checkpoint.config.validate();
   checkpoint.tokenizer = tokenizer_from_description(metadata_at(file, "vocabulary", path));
   checkpoint.fingerprint = metadata_at(file, "fingerprint", path);

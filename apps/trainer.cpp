@@ -56,15 +56,15 @@ Trainer::Trainer(const Config& config, Device device, std::unique_ptr<Tokenizer>
                static_cast<std::uint64_t>(config.train.seed)),
       validation_(data_.valid, config.train.batch, config.train.seq, config.train.eval_batches),
       model_(config, data_.tokenizer->vocab_size(), device, std::move(tensors)),
-      optimizer_(nn::make_optimizer(model_.store, optimizer_options(config.train))),
-      schedule_(make_schedule(config.train)) {}
+      optimizer_(nn::make_optimizer(model_.store, config.train)),
+      schedule_(config.train) {}
 
 StepReport Trainer::step(bool collect_metrics) {
   const auto start = std::chrono::steady_clock::now();
   const std::int64_t micro_batches = config_.train.accumulate;
   const double share = 1.0 / static_cast<double>(micro_batches);
   StepReport report;
-  if (config_.similarity.enabled) report.auxiliary["similarity"] = 0.0;  // most steps have no such term
+  if (config_.moe.similarity.enabled) report.auxiliary["similarity"] = 0.0;  // most steps have no such term
   model_.store.clear_grads();
   for (std::int64_t i = 0; i < micro_batches; ++i) {
     Tape tape;
@@ -91,7 +91,7 @@ nn::ForwardContext Trainer::context(std::int64_t micro_batch, bool collect_metri
   ctx.training = true;
   ctx.step = static_cast<std::uint64_t>(state_.step);
   ctx.draw = static_cast<std::uint64_t>(state_.step * config_.train.accumulate + micro_batch);
-  ctx.compute_dtype = compute_dtype(config_.train);
+  ctx.compute_dtype = config_.train.compute_dtype();
   ctx.collect_metrics = collect_metrics;
   return ctx;
 }
@@ -137,7 +137,7 @@ Evaluation Trainer::validate_all() const {
 Evaluation Trainer::validate_on(const EvaluationBatches& batches) const {
   Evaluation result = evaluate(
       *model_.decoder, batches, data_.valid.bytes_per_token(),
-      {.compute_dtype = compute_dtype(config_.train), .compare_experts = config_.train.compare_experts});
+      {.compute_dtype = config_.train.compute_dtype(), .compare_experts = config_.train.compare_experts});
   if (!std::isfinite(result.nats_per_token)) stop_at_non_finite("the validation loss", state_.step);
   return result;
 }
@@ -153,7 +153,7 @@ std::string Trainer::sample() {
   const SamplingOptions options{.temperature = train.sample_temperature,
                                 .seed = static_cast<std::uint64_t>(train.seed)};
   return sample_prompt_ + generate(*model_.decoder, *data_.tokenizer, sample_prompt_, train.sample_tokens,
-                                   options, compute_dtype(train));
+                                   options, train.compute_dtype());
 }
 
 void Trainer::save(const std::string& path, bool with_optimizer) const {

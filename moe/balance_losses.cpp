@@ -9,28 +9,12 @@
 
 namespace simsmoe::moe {
 
-namespace {
-
-struct NamedForm {
-  std::string_view name;
-  BalanceForm form;
-};
-constexpr NamedForm kForms[] = {{"switch", {}},
-                                {"first_choice", {.first_choice = true}},
-                                {"sequence", {.per_sequence = true}},
-                                {"sequence_first_choice", {.first_choice = true, .per_sequence = true}},
-                                {"reference", {.divide_by_k = true}}};
-
-}  // namespace
-
-BalanceForm balance_form_from_name(const std::string& name) {
-  std::vector<std::string_view> names;
-  for (const NamedForm& known : kForms) {
-    if (known.name == name) return known.form;
-    names.push_back(known.name);
-  }
-  throw UserError(
-      fmt::format("moe.balance must be auto or one of {}, got '{}'", fmt::join(names, ", "), name));
+BalanceForm form_of(Balance balance) {
+  SMX_CHECK(balance != Balance::automatic, "[balance] expected a form, got auto");
+  const bool sequence = balance == Balance::sequence || balance == Balance::sequence_first_choice;
+  return {.first_choice = balance == Balance::first_choice || balance == Balance::sequence_first_choice,
+          .per_sequence = sequence,
+          .divide_by_k = balance == Balance::reference};
 }
 
 Variable load_balance_loss(const Variable& probabilities, const Tensor& experts, std::int64_t sequence,

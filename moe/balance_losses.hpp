@@ -2,9 +2,8 @@
 // Losses that keep a router from sending everything to a few experts. Each is a composition of ops, so its
 // gradient comes for free.
 
-#include <string>
-
 #include "engine/tape.hpp"
+#include "nn/fields.hpp"
 
 namespace simsmoe::moe {
 
@@ -21,8 +20,20 @@ struct BalanceForm {
 //   sequence               {per_sequence}                 the language models of LibMoE
 //   sequence_first_choice  {per_sequence, first_choice}   the vision-language models of LibMoE and CompeteSMoE 2
 //   reference              {divide_by_k}                  SimSMoE and CompeteSMoE 1, which divide P by k, too
-// Throws UserError that names moe.balance and lists them.
-BalanceForm balance_form_from_name(const std::string& name);
+//   auto                   MoeOptions::balance_form() says which
+enum class Balance : unsigned char {
+  automatic,
+  all_choices,
+  first_choice,
+  sequence,
+  sequence_first_choice,
+  reference
+};
+constexpr auto enum_names(Balance) {
+  return std::to_array<std::string_view>(
+      {"auto", "switch", "first_choice", "sequence", "sequence_first_choice", "reference"});
+}
+BalanceForm form_of(Balance balance);  // not of automatic
 
 // With f_e the share of the choices that counts which fell on e, and P_e = mean_t p_te:
 //   L = E * sum_e f_e P_e      uniform routing: 1, collapsed: E      (divide_by_k: divided by k)

@@ -83,13 +83,6 @@ Variable feature_product(const Variable& x, const Variable& y) {
 
 }  // namespace
 
-CkaKernel cka_kernel_from_name(const std::string& name) {
-  if (name == "linear") return CkaKernel::linear;
-  if (name == "rbf") return CkaKernel::rbf;
-  if (name == "rbf_median") return CkaKernel::rbf_median;
-  throw UserError(fmt::format("similarity.kernel must be auto, rbf_median, rbf or linear, got '{}'", name));
-}
-
 Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options) {
   SMX_CHECK(x_in.rank() == 2 && y_in.rank() == 2 && x_in.size(0) == y_in.size(0),
             "[cka] expected two matrices with as many rows, got {} and {}", describe(x_in.value()),

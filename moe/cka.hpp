@@ -16,14 +16,11 @@
 // a kernel near 1 everywhere would lose its digits, and constants vanish in both estimators. Gradients come by
 // composition of ops.
 
-#include <string>
-
 #include "engine/tape.hpp"
 
 namespace simsmoe::moe {
 
 enum class CkaKernel : unsigned char { linear, rbf, rbf_median };
-CkaKernel cka_kernel_from_name(const std::string& name);  // UserError names similarity.kernel
 
 struct CkaOptions {
   CkaKernel kernel = CkaKernel::linear;

@@ -27,17 +27,17 @@ nn::Init alike(const nn::Init& init, double share) {
 
 }  // namespace
 
-Experts::Experts(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
+Experts::Experts(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site)
     : activation_(o.activation), dropout_(o.dropout), dropout_key_(scope.key("dropout")) {
   // An expert is a dense network of its own, so the fan-in is that of one expert, not of the stack.
-  up_ = scope.parameter("up", {o.experts, o.hidden, dim},
-                        alike(nn::init::linear(dim, o.init_std), o.init_alike));
-  down_ = scope.parameter("down", {o.experts, dim, o.hidden},
-                          alike(nn::init::linear(o.hidden, o.output_std), o.init_alike));
+  up_ = scope.parameter("up", {o.experts, o.hidden, site.dim},
+                        alike(nn::init::linear(site.dim, site.init_std), o.init_alike));
+  down_ = scope.parameter("down", {o.experts, site.dim, o.hidden},
+                          alike(nn::init::linear(o.hidden, site.output_std), o.init_alike));
   if (!o.bias) return;
   const nn::ParameterOptions no_decay{.trainable = true, .decay = false};
   up_bias_ = scope.parameter("up_bias", {o.experts, o.hidden}, nn::init::zeros(), no_decay);
-  down_bias_ = scope.parameter("down_bias", {o.experts, dim}, nn::init::zeros(), no_decay);
+  down_bias_ = scope.parameter("down_bias", {o.experts, site.dim}, nn::init::zeros(), no_decay);
 }
 
 Variable Experts::forward(const Variable& x, const Tensor& offsets, nn::ForwardContext& ctx) const {

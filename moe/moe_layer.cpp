@@ -18,24 +18,15 @@ const MoeOptions& validated(const MoeOptions& options) {
   return options;
 }
 
-// auto is switch for the variant paper, else what the published code of the router computes.
-BalanceForm balance_form(const MoeOptions& options) {
-  if (options.balance != "auto") return balance_form_from_name(options.balance);
-  if (!options.reference()) return balance_form_from_name("switch");
-  if (options.router == "sigmoid") return balance_form_from_name("sequence");
-  const bool compete2 = options.router == "compete" && options.compete.version == 2;
-  return balance_form_from_name(compete2 ? "sequence_first_choice" : "reference");
-}
-
 }  // namespace
 
-MoeLayer::MoeLayer(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
+MoeLayer::MoeLayer(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
     : options_(validated(options)),
-      balance_(balance_form(options)),
+      balance_(form_of(options.balance_form())),
       path_(scope.path()),
-      router_(make_router(scope / "router", options, dim)),
-      experts_(scope / "experts", options, dim) {
-  if (options.similarity.enabled) similarity_.emplace(scope / "similarity", options, dim);
+      router_(make_router(scope / "router", options, site)),
+      experts_(scope / "experts", options, site) {
+  if (options.similarity.enabled) similarity_.emplace(scope / "similarity", options, site.dim);
 }
 
 Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) {

@@ -20,7 +20,7 @@ namespace simsmoe::moe {
 class MoeLayer : public nn::FeedForward {
  public:
   // Parameters under "router", "experts" and, with similarity learning, "similarity". Throws UserError on bad options.
-  MoeLayer(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
+  MoeLayer(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site);
 
   // x: [..., T, D], sequences of T tokens -> the same shape in the dtype that the context computes in, like nn::Linear.
   // In training adds the terms "balance" and "z" to ctx.losses unless their weight is 0 or the router has losses of its

@@ -1,12 +1,9 @@
 #pragma once
 // How tokens choose experts: the interface of every router, and the step that most of them end with. A router
-// is one file in moe/routers/ that opens with its equations and their source, plus a line in
-// moe/routers/routers.hpp and one in the table of router.cpp. Next: moe/routers/smoe.cpp.
+// is one file in moe/routers/ that opens with its equations and their source, and a line in the table of
+// moe/routers/table.cpp. Next: moe/routers/smoe.cpp.
 
 #include <memory>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include "moe/options.hpp"
 #include "nn/context.hpp"
@@ -39,24 +36,8 @@ class Router {
   virtual nn::Account account() const = 0;
 };
 
-// options.custom_router, or the router named options.router. Throws UserError suggesting the nearest known name,
-// or naming the option that does not suit the router.
-std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
-std::vector<std::string> router_names();
-
-// What a router has and serves; keys that do not apply to it are refused or named at the start of a run.
-struct RouterTraits {
-  bool any_k = true;         // inference may use another number of experts than moe.k (ctx.experts_per_token)
-  bool balance_loss = true;  // of the layer, or of its own
-  bool balance_form = true;  // of the layer, in the form of moe.balance
-  bool z_loss = true;
-  bool order = true;  // its weights follow moe.router_order
-};
-RouterTraits router_traits(const std::string& name);  // throws UserError listing the known names
-
-enum class SelectionOrder : unsigned char { topk_softmax, softmax_topk };
-SelectionOrder selection_order_from_name(
-    const std::string& name);  // throws UserError naming moe.router_order
+// The router that the options ask for. Throws UserError naming the option that does not suit it.
+std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site);
 
 // Each token takes its k largest logits, equal ones by the lower index, with these weights:
 //   topk_softmax   w_j = exp(g_j) / sum over the k kept of exp(g_i)     sum to 1

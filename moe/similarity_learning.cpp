@@ -41,7 +41,7 @@ Tensor compared_experts(const RouterOutput& route) {
 }
 
 SimilarityLearning::SimilarityLearning(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-    : options_(resolved_similarity(options)),
+    : options_(options.similarity.resolved(options.variant)),
       experts_(options.experts),
       key_(scope.key("sample")),
       projection_(scope / "projection", dim, options.experts),

@@ -1,8 +1,8 @@
 // The formulas are in the header.
 #include "moe/similarity_losses.hpp"
 
+#include <iterator>
 #include <limits>
-#include <span>
 
 #include "moe/cka.hpp"
 #include "moe/unit_rows.hpp"
@@ -63,43 +63,41 @@ Variable nt_xent(const Variable& x, const Variable& y) {
 }
 
 // On rows of length 1.
-struct Loss {
-  std::string_view name;
+struct Measure {
   Variable (*value)(const Variable& x, const Variable& y);
   double largest;
 };
 
-constexpr Loss kLosses[] = {{"cosine", cosine, 1.0},
-                            {"abs_cosine", abs_cosine, 1.0},
-                            {"infonce", infonce, 0.0},
-                            {"dcl", dcl, std::numeric_limits<double>::infinity()},
-                            {"nt_xent", nt_xent, 0.0}};
+// nullptr: cka
+const Measure* measure_of(LikenessMeasure loss) {
+  static constexpr Measure kMeasures[] = {{cosine, 1.0},
+                                          {abs_cosine, 1.0},
+                                          {infonce, 0.0},
+                                          {dcl, std::numeric_limits<double>::infinity()},
+                                          {nt_xent, 0.0}};
+  static_assert(std::size(kMeasures) + 1 == nn::kNamesOf<LikenessMeasure>.size());
+  const auto number = static_cast<std::size_t>(loss);
+  return number == 0 ? nullptr : &kMeasures[number - 1];
+}
 
-const Loss* find_loss(const std::string& name) {
-  for (const Loss& loss : kLosses)
-    if (loss.name == name) return &loss;
-  return nullptr;
+CkaKernel kernel_of(KernelChoice choice) {
+  SMX_CHECK(choice != KernelChoice::automatic, "[likeness] expected resolved options, got kernel auto");
+  return choice == KernelChoice::linear ? CkaKernel::linear
+         : choice == KernelChoice::rbf  ? CkaKernel::rbf
+                                        : CkaKernel::rbf_median;
 }
 
 }  // namespace
 
-void check_similarity_loss(const std::string& name) {
-  if (name != "cka" && find_loss(name) == nullptr)
-    throw UserError(fmt::format(
-        "similarity.loss must be cka, cosine, abs_cosine, infonce, dcl or nt_xent, got '{}'", name));
-}
-
 double largest_likeness(const SimilarityOptions& options) {
-  const Loss* const loss = find_loss(options.loss);
-  return loss == nullptr ? 1.0 : loss->largest;
+  const Measure* const measure = measure_of(options.loss);
+  return measure == nullptr ? 1.0 : measure->largest;
 }
 
 Likeness likeness(const Variable& x_in, const Variable& y_in, const SimilarityOptions& o) {
   const Variable x = ops::cast(x_in, DType::f64), y = ops::cast(y_in, DType::f64);
-  const Loss* const loss = find_loss(o.loss);
-  if (loss != nullptr) return {loss->value(unit_rows(x), unit_rows(y))};
-  const CkaOptions options{
-      .kernel = cka_kernel_from_name(o.kernel), .sigma = o.sigma, .debiased = o.debiased()};
+  if (const Measure* const measure = measure_of(o.loss)) return {measure->value(unit_rows(x), unit_rows(y))};
+  const CkaOptions options{.kernel = kernel_of(o.kernel), .sigma = o.sigma, .debiased = o.debiased()};
   const Cka result = o.normalize ? cka(unit_rows(x), unit_rows(y), options) : cka(x, y, options);
   return {result.value, result.mean_kernel};
 }

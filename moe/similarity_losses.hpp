@@ -14,9 +14,8 @@
 // the first columns), hypersphere (turned round, its uniformity part makes rows clump), rince (unbounded), tico (its
 // state couples the pairs).
 
-#include <string>
-
-#include "moe/options.hpp"
+#include "engine/tape.hpp"
+#include "moe/similarity_options.hpp"
 
 namespace simsmoe::moe {
 
@@ -30,7 +29,5 @@ Likeness likeness(const Variable& x, const Variable& y, const SimilarityOptions&
 
 // The largest value that it can take: a threshold must be below.
 double largest_likeness(const SimilarityOptions& options);
-
-void check_similarity_loss(const std::string& name);  // UserError names similarity.loss
 
 }  // namespace simsmoe::moe

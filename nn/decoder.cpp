@@ -20,27 +20,12 @@ void require(bool condition, const std::string& message) {
   if (!condition) throw UserError(message);
 }
 
-void check(const DecoderOptions& o, bool has_injected) {
-  const auto positive = [](std::string_view name, std::int64_t value) {
-    require(value >= 1, fmt::format("{} must be at least 1, got {}", name, value));
-  };
-  positive("vocab", o.vocab);
-  positive("dim", o.dim);
-  positive("heads", o.heads);
-  positive("layers", o.layers);
-  positive("max_length", o.max_length);
-  require(o.dim % o.heads == 0, fmt::format("heads = {} must divide dim = {}", o.heads, o.dim));
-  require(!o.pattern.empty(), "pattern must name at least one sublayer");
-  for (const char letter : o.pattern)
-    require(std::string_view("sfg").find(letter) != std::string_view::npos,
-            fmt::format(
-                "pattern '{}' has an unknown letter '{}': expected s (attention), f (dense feed-forward) or "
-                "g (injected feed-forward)",
-                o.pattern, letter));
-  require(has_injected || o.pattern.find('g') == std::string::npos,
-          fmt::format("pattern '{}' has a 'g' but no feed-forward to put there is given", o.pattern));
-  require(o.dropout >= 0.0 && o.dropout < 1.0, fmt::format("dropout must be in [0, 1), got {}", o.dropout));
-  require(o.init_std >= 0.0, fmt::format("init_std must be at least 0, got {}", o.init_std));
+DecoderOptions checked(DecoderOptions options, bool has_injected) {
+  validate("model", options);
+  require(has_injected || options.pattern.find('g') == std::string::npos,
+          fmt::format("model.pattern = '{}' has a 'g' but no feed-forward to put there is given",
+                      options.pattern));
+  return options;
 }
 
 // "attention", "dense" or "feed_forward", with "_2", "_3"... where a letter returns in one layer.
@@ -93,33 +78,66 @@ struct Decoder::Sublayer {
   std::unique_ptr<FeedForward> feed_forward;
 };
 
-Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected)
-    : options_(std::move(options)) {
-  check(options_, injected != nullptr);
-  ends_ = std::make_unique<Ends>(scope, options_);
+void DecoderOptions::fields(FieldList& add) {
+  add("dim", &dim, "width of the residual stream (D)", between(1, 65536));
+  add("layers", &layers, "how often model.pattern is repeated", between(1, 1024));
+  add("heads", &heads, "attention heads; must divide model.dim", between(1, 4096));
+  add("pattern", &pattern,
+      "sublayers of one layer: s self-attention, f dense feed-forward, g mixture of experts");
+  add("norm", &norm, "normalisation");
+  add("norm_place", &place, "x + f(norm(x)) or norm(x + f(x))");
+  add("positions", &positions, "how positions are told apart");
+  add("dropout", &dropout, "on the embeddings, every sublayer's output and the dense activations",
+      from_to_below(0, 1));
+  add("init_std", &init_std, "standard deviation of new weights; 0: uniform in +-1/sqrt(inputs)",
+      at_least(0));
+  add("tie_embeddings", &tie_embeddings, "the output layer is the transposed token embedding");
+  add("attention_bias", &attention_bias, "bias in the attention projections");
+  add("head_bias", &head_bias, "bias of the output layer");
+  add.part(dense, pattern.find('f') == std::string::npos ? "no 'f' in model.pattern" : "");
+}
 
-  const auto count = options_.layers * static_cast<std::int64_t>(options_.pattern.size());
-  options_.dense.init_std = options_.init_std;
-  options_.dense.output_std = init::residual_std(options_.init_std, count);
+void DecoderOptions::check() const {
+  require(dim % heads == 0, fmt::format("model.heads = {} does not divide model.dim = {}", heads, dim));
+  require(
+      positions != Positions::rotary || dim / heads % 2 == 0,
+      fmt::format("rotary positions need an even head size, but model.dim / model.heads = {}", dim / heads));
+  require(!pattern.empty() && pattern.find_first_not_of("sfg") == std::string::npos,
+          fmt::format("model.pattern = '{}': expected one or more of the letters s, f and g", pattern));
+  require(vocab >= 1, fmt::format("a model needs a vocabulary of at least 1, got {}", vocab));
+  require(max_length >= 1, fmt::format("a model needs sequences of at least 1 token, got {}", max_length));
+}
+
+Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected)
+    : options_(checked(std::move(options), injected != nullptr)),
+      ends_(std::make_unique<Ends>(scope, options_)) {
+  const std::string& pattern = options_.pattern;
+  const auto count_of = [&](char letter) { return options_.layers * std::ranges::count(pattern, letter); };
+  Site site{.dim = options_.dim,
+            .vocab = options_.vocab,
+            .steps = options_.steps,
+            .dropout = options_.dropout,
+            .init_std = options_.init_std,
+            .output_std = init::residual_std(options_.init_std, options_.layers * std::ssize(pattern))};
   const SelfAttentionOptions attention{.heads = options_.heads,
                                        .bias = options_.attention_bias,
                                        .rotary = options_.positions == Positions::rotary,
-                                       .init_std = options_.init_std,
-                                       .output_std = options_.dense.output_std};
-  const bool has_dense = options_.pattern.find('f') != std::string::npos;
-  const FeedForwardFactory dense = has_dense ? dense_feed_forward(options_.dense) : FeedForwardFactory{};
-  int dense_made = 0, injected_made = 0;
+                                       .init_std = site.init_std,
+                                       .output_std = site.output_std};
+  const FeedForwardFactory dense = dense_feed_forward(options_.dense);
+  std::int64_t dense_made = 0, injected_made = 0;
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     const Scope layer = scope / fmt::format("layers.{}", i);
-    for (std::size_t at = 0; at < options_.pattern.size(); ++at) {
-      const char letter = options_.pattern[at];
-      const std::string name = sublayer_name(options_.pattern, at);
+    for (std::size_t at = 0; at < pattern.size(); ++at) {
+      const char letter = pattern[at];
+      const std::string name = sublayer_name(pattern, at);
       auto sublayer = std::make_unique<Sublayer>(layer, name, options_);
       if (letter == 's') {
         sublayer->attention.emplace(layer / name, options_.dim, attention);
       } else {
-        sublayer->feed_forward = letter == 'f' ? dense(layer / name, options_.dim, dense_made++)
-                                               : injected(layer / name, options_.dim, injected_made++);
+        site.count = count_of(letter);
+        site.index = letter == 'f' ? dense_made++ : injected_made++;
+        sublayer->feed_forward = (letter == 'f' ? dense : injected)(layer / name, site);
       }
       sublayers_.push_back(std::move(sublayer));
     }

@@ -14,26 +14,36 @@
 namespace simsmoe::nn {
 
 enum class NormPlace : unsigned char { pre, post };  // x + f(norm(x))  or  norm(x + f(x))
+constexpr auto enum_names(NormPlace) { return std::to_array<std::string_view>({"pre", "post"}); }
 enum class Positions : unsigned char { learned, rotary, none };
+constexpr auto enum_names(Positions) {
+  return std::to_array<std::string_view>({"learned", "rotary", "none"});
+}
 
 struct DecoderOptions {
-  std::int64_t vocab = 256;       // V
-  std::int64_t dim = 128;         // D
-  std::int64_t heads = 4;         // H; must divide dim
-  std::int64_t layers = 4;        // repeats of `pattern`
-  std::string pattern = "sg";     // one layer: s attention, f dense feed-forward, g injected feed-forward
-  std::int64_t max_length = 128;  // longest T (learned positions)
+  std::int64_t dim = 128;      // D
+  std::int64_t layers = 4;     // repeats of `pattern`
+  std::int64_t heads = 4;      // H; must divide dim
+  std::string pattern = "sg";  // one layer: s attention, f dense feed-forward, g injected feed-forward
   NormKind norm = NormKind::layer_norm;
   NormPlace place = NormPlace::pre;
   Positions positions = Positions::learned;
-  bool attention_bias = false;
-  bool tie_embeddings = false;  // logits = x E^T with the token embedding E
-  bool head_bias = false;
-  double dropout = 0.0;  // on the embedding sum and on every sublayer's output
+  double dropout = 0.0;  // on the embedding sum, every sublayer's output and the dense activations
   // 0: maps U(+-1/sqrt(in)), token embedding N(0, 1) (N(0, 0.02^2) when tied), positions N(0, 0.02^2).
   // > 0: all of them N(0, init_std^2), those that add to the residual stream divided by sqrt(sublayers).
   double init_std = 0.0;
-  DenseOptions dense;  // what stands at 'f'; its init_std and output_std are set from the above
+  bool tie_embeddings = false;  // logits = x E^T with the token embedding E
+  bool attention_bias = false;
+  bool head_bias = false;
+  DenseOptions dense = {};  // what stands at 'f'
+
+  // What the data and the training decide.
+  std::int64_t vocab = 256;       // V
+  std::int64_t max_length = 128;  // longest T (learned positions)
+  std::int64_t steps = 0;         // of the whole training; 0: unknown
+
+  void fields(FieldList& add);
+  void check() const;  // throws UserError
 };
 
 // Keys and values of the positions seen so far, one [2, B, max_length, H, C] tensor per attention sublayer.
@@ -66,9 +76,9 @@ class Decoder {
   Variable hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx);
 
   DecoderOptions options_;
-  std::vector<std::unique_ptr<Sublayer>> sublayers_;
   struct Ends;  // embeddings, final norm, head
   std::unique_ptr<Ends> ends_;
+  std::vector<std::unique_ptr<Sublayer>> sublayers_;
 };
 
 }  // namespace simsmoe::nn

@@ -1,4 +1,4 @@
-// The table of activations and the dense feed-forward, plain and gated.
+// The activations, and the dense feed-forward, plain and gated.
 
 #include "nn/feed_forward.hpp"
 
@@ -12,36 +12,23 @@ namespace simsmoe::nn {
 
 namespace {
 
-struct NamedActivation {
-  std::string_view name;
-  Activation activation;
-  Variable (*apply)(const Variable&);
-};
-
-constexpr std::array<NamedActivation, 4> kActivations{{{"relu", Activation::relu, ops::relu},
-                                                       {"gelu", Activation::gelu, ops::gelu},
-                                                       {"gelu_tanh", Activation::gelu_tanh, ops::gelu_tanh},
-                                                       {"silu", Activation::silu, ops::silu}}};
-
-const NamedActivation& entry_of(Activation activation) {
-  return kActivations.at(static_cast<std::size_t>(activation));
-}
-
 class DenseFeedForward : public FeedForward {
  public:
-  DenseFeedForward(const Scope& scope, std::int64_t dim, const DenseOptions& options)
-      : options_(options),
-        up_(scope / "up", dim, options.hidden, inner()),
-        down_(scope / "down", options.hidden, dim, {.bias = options.bias, .init_std = options.output_std}),
+  DenseFeedForward(const Scope& scope, const DenseOptions& options, const Site& site)
+      : activation_(options.activation),
+        dropout_(site.dropout),
+        up_(scope / "up", site.dim, options.hidden, {.bias = options.bias, .init_std = site.init_std}),
+        down_(scope / "down", options.hidden, site.dim, {.bias = options.bias, .init_std = site.output_std}),
         dropout_key_(scope.key("dropout")) {
-    if (options.gated) gate_.emplace(scope / "gate", dim, options.hidden, inner());
+    if (options.gated)
+      gate_.emplace(scope / "gate", site.dim, options.hidden,
+                    LinearOptions{.bias = options.bias, .init_std = site.init_std});
   }
 
   Variable forward(const Variable& x, ForwardContext& ctx) override {
     Variable h = up_(x, ctx);
-    h = gate_ ? ops::mul(activate(options_.activation, (*gate_)(x, ctx)), h)
-              : activate(options_.activation, h);
-    return down_(dropout(h, options_.dropout, dropout_key_, ctx), ctx);
+    h = gate_ ? ops::mul(activate(activation_, (*gate_)(x, ctx)), h) : activate(activation_, h);
+    return down_(dropout(h, dropout_, dropout_key_, ctx), ctx);
   }
 
   Account account() const override {
@@ -52,9 +39,8 @@ class DenseFeedForward : public FeedForward {
   }
 
  private:
-  LinearOptions inner() const { return {.bias = options_.bias, .init_std = options_.init_std}; }
-
-  DenseOptions options_;
+  Activation activation_;
+  double dropout_;
   Linear up_;                   // [F, D]
   Linear down_;                 // [D, F]
   std::optional<Linear> gate_;  // [F, D]
@@ -63,27 +49,24 @@ class DenseFeedForward : public FeedForward {
 
 }  // namespace
 
-Activation activation_from_name(const std::string& name) {
-  std::string choices;
-  for (const NamedActivation& entry : kActivations) {
-    if (entry.name == name) return entry.activation;
-    choices += fmt::format("{}{}", choices.empty() ? "" : ", ", entry.name);
-  }
-  throw UserError(fmt::format("unknown activation '{}': expected one of {}", name, choices));
+Variable activate(Activation activation, const Variable& x) {
+  constexpr std::array<Variable (*)(const Variable&), 4> kFunctions{ops::relu, ops::gelu, ops::gelu_tanh,
+                                                                    ops::silu};
+  static_assert(kFunctions.size() == kNamesOf<Activation>.size());
+  return kFunctions.at(static_cast<std::size_t>(activation))(x);
 }
 
-std::string name_of(Activation activation) { return std::string(entry_of(activation).name); }
-
-Variable activate(Activation activation, const Variable& x) { return entry_of(activation).apply(x); }
+void DenseOptions::fields(FieldList& add) {
+  add("hidden", &hidden, "inner size of a dense feed-forward ('f')", between(1, 1 << 20));
+  add("activation", &activation, "of a dense feed-forward");
+  add("gated", &gated, "dense feed-forward in its gated form: act(x Wg) * (x Wu), then Wd");
+  add("bias", &bias, "bias in a dense feed-forward");
+}
 
 FeedForwardFactory dense_feed_forward(DenseOptions options) {
-  if (options.hidden < 1)
-    throw UserError(
-        fmt::format("hidden size of the dense feed-forward must be positive, got {}", options.hidden));
-  if (!(options.dropout >= 0.0 && options.dropout < 1.0))
-    throw UserError(fmt::format("dropout must be in [0, 1), got {}", options.dropout));
-  return [options](const Scope& scope, std::int64_t dim, int) -> std::unique_ptr<FeedForward> {
-    return std::make_unique<DenseFeedForward>(scope, dim, options);
+  validate("dense", options);
+  return [options](const Scope& scope, const Site& site) -> std::unique_ptr<FeedForward> {
+    return std::make_unique<DenseFeedForward>(scope, options, site);
   };
 }
 

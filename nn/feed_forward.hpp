@@ -4,13 +4,25 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "nn/context.hpp"
+#include "nn/fields.hpp"
 #include "nn/layers.hpp"
 #include "nn/scope.hpp"
 
 namespace simsmoe::nn {
+
+// What a sublayer may know of the model around it. A decoder fills it in.
+struct Site {
+  std::int64_t dim = 0;     // D
+  std::int64_t index = 0;   // number of this sublayer among those of its kind, from 0
+  std::int64_t count = 1;   // how many of its kind there are
+  std::int64_t vocab = 0;   // V; 0: unknown
+  std::int64_t steps = 0;   // of the whole training; 0: unknown
+  double dropout = 0.0;     // of the model's dense parts
+  double init_std = 0.0;    // see LinearOptions
+  double output_std = 0.0;  // the same for the map back to D
+};
 
 class FeedForward {
  public:
@@ -19,27 +31,26 @@ class FeedForward {
   virtual Account account() const = 0;
 };
 
-// Makes the feed-forward of a decoder's sublayer under `scope`; `index` counts those that this factory makes, from 0.
-using FeedForwardFactory =
-    std::function<std::unique_ptr<FeedForward>(const Scope& scope, std::int64_t dim, int index)>;
+// Makes the feed-forward of a decoder's sublayer under `scope`.
+using FeedForwardFactory = std::function<std::unique_ptr<FeedForward>(const Scope& scope, const Site& site)>;
 
 enum class Activation : unsigned char { relu, gelu, gelu_tanh, silu };
-Activation activation_from_name(const std::string& name);  // throws UserError naming the choices
-std::string name_of(Activation activation);
+constexpr auto enum_names(Activation) {
+  return std::to_array<std::string_view>({"relu", "gelu", "gelu_tanh", "silu"});
+}
 Variable activate(Activation activation, const Variable& x);
 
 struct DenseOptions {
-  std::int64_t hidden = 0;
+  std::int64_t hidden = 512;  // F
   Activation activation = Activation::gelu;
-  bool gated = false;  // SwiGLU form (Shazeer 2020): act(x Wg) * (x Wu), then Wd
-  bool bias = true;
-  double dropout = 0.0;     // after the activation
-  double init_std = 0.0;    // see LinearOptions
-  double output_std = 0.0;  // the same for the map back to D
+  bool gated = false;
+  bool bias = false;
+
+  void fields(FieldList& add);
 };
 
-// y = W2 drop(act(W1 x + b1)) + b2; gated: y = Wd drop(act(Wg x + bg) * (Wu x + bu)) + bd. Throws UserError
-// when hidden < 1.
+// y = W2 drop(act(W1 x + b1)) + b2; gated (SwiGLU, Shazeer 2020): y = Wd drop(act(Wg x + bg) * (Wu x + bu)) + bd.
+// Throws UserError on bad options.
 FeedForwardFactory dense_feed_forward(DenseOptions options);
 
 }  // namespace simsmoe::nn

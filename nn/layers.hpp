@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "nn/context.hpp"
+#include "nn/fields.hpp"
 #include "nn/init.hpp"
 #include "nn/scope.hpp"
 
@@ -69,6 +70,7 @@ struct RmsNorm {
 };
 
 enum class NormKind : unsigned char { layer_norm, rms_norm };
+constexpr auto enum_names(NormKind) { return std::to_array<std::string_view>({"layer_norm", "rms_norm"}); }
 
 // The one of the two that the configuration asks for.
 class Norm {

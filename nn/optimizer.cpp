@@ -63,7 +63,7 @@ class StatefulOptimizer : public Optimizer {
     }
     if (!left.empty())
       throw UserError(fmt::format("checkpoint is of another optimizer: {} has no place for tensor {}",
-                                  options_.name, *left.begin()));
+                                  name_of(options_.optimizer), *left.begin()));
   }
 
   std::int64_t steps() const final { return *steps_.data<std::int64_t>(); }
@@ -106,7 +106,7 @@ class Adam : public StatefulOptimizer {
                              .beta2 = options_.beta2,
                              .eps = options_.eps,
                              .weight_decay = decay_of(parameter),
-                             .coupled_decay = options_.name == "adam",
+                             .coupled_decay = options_.optimizer == UpdateRule::adam,
                              .gradient_scale = gradient_scale,
                              .step = steps()};
     ops::adam_step(parameter.variable.value(), parameter.variable.grad(), state[0], state[1], step);
@@ -132,24 +132,23 @@ class Sgd : public StatefulOptimizer {
   }
 };
 
-void check(const OptimizerOptions& o) {
-  const auto require = [](bool condition, std::string_view name, std::string_view range, double value) {
-    if (!condition) throw UserError(fmt::format("{} must be {}, got {}", name, range, value));
-  };
-  require(o.beta1 >= 0.0 && o.beta1 < 1.0, "beta1", "in [0, 1)", o.beta1);
-  require(o.beta2 >= 0.0 && o.beta2 < 1.0, "beta2", "in [0, 1)", o.beta2);
-  require(o.eps > 0.0, "eps", "positive", o.eps);
-  require(o.weight_decay >= 0.0, "weight_decay", "at least 0", o.weight_decay);
-  require(o.momentum >= 0.0 && o.momentum < 1.0, "momentum", "in [0, 1)", o.momentum);
-}
-
 }  // namespace
 
+void OptimizerOptions::fields(FieldList& add) {
+  const bool adaptive = optimizer != UpdateRule::sgd;
+  add("optimizer", &optimizer, "update rule");
+  add("beta1", &beta1, "decay of Adam's first moment", from_to_below(0, 1)).read_if(adaptive, "of Adam only");
+  add("beta2", &beta2, "decay of Adam's second moment", from_to_below(0, 1))
+      .read_if(adaptive, "of Adam only");
+  add("eps", &eps, "Adam's epsilon", above(0)).read_if(adaptive, "of Adam only");
+  add("momentum", &momentum, "of sgd", from_to_below(0, 1)).read_if(!adaptive, "of sgd only");
+  add("weight_decay", &weight_decay, "decoupled for adamw, added to the gradient otherwise", at_least(0));
+}
+
 std::unique_ptr<Optimizer> make_optimizer(const ParameterStore& store, const OptimizerOptions& options) {
-  check(options);
-  if (options.name == "adam" || options.name == "adamw") return std::make_unique<Adam>(store, options);
-  if (options.name == "sgd") return std::make_unique<Sgd>(store, options);
-  throw UserError(fmt::format("unknown optimizer '{}': expected adam, adamw or sgd", options.name));
+  validate("train", options);
+  if (options.optimizer == UpdateRule::sgd) return std::make_unique<Sgd>(store, options);
+  return std::make_unique<Adam>(store, options);
 }
 
 double global_gradient_norm(const ParameterStore& store) {

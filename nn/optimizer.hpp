@@ -7,17 +7,23 @@
 #include <string>
 #include <vector>
 
+#include "nn/fields.hpp"
 #include "nn/scope.hpp"
 
 namespace simsmoe::nn {
 
 inline constexpr std::string_view kOptimizerPrefix = "optim.";
 
+enum class UpdateRule : unsigned char { adamw, adam, sgd };
+constexpr auto enum_names(UpdateRule) { return std::to_array<std::string_view>({"adamw", "adam", "sgd"}); }
+
 struct OptimizerOptions {
-  std::string name = "adamw";  // adam, adamw, sgd
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double weight_decay = 0.0;  // adamw: decoupled; adam and sgd: added to the gradient
-  double momentum = 0.9;      // sgd
+  UpdateRule optimizer = UpdateRule::adamw;
+  double beta1 = 0.9, beta2 = 0.99, eps = 1e-8;
+  double momentum = 0.9;       // sgd
+  double weight_decay = 0.01;  // adamw: decoupled; adam and sgd: added to the gradient
+
+  void fields(FieldList& add);
 };
 
 class Optimizer {
@@ -31,7 +37,7 @@ class Optimizer {
   virtual std::int64_t steps() const = 0;
 };
 
-// Throws UserError on an unknown name or values out of range.
+// Throws UserError on values out of range.
 std::unique_ptr<Optimizer> make_optimizer(const ParameterStore& store, const OptimizerOptions& options);
 
 // sqrt of the sum of squares of all gradients, in double.

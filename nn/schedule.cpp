@@ -10,21 +10,27 @@
 
 namespace simsmoe::nn {
 
-Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
-  const auto require = [](bool condition, const std::string& message) {
-    if (!condition) throw UserError(message);
-  };
-  const ScheduleOptions& o = options_;
-  require(o.name == "constant" || o.name == "linear" || o.name == "cosine" || o.name == "multi_step",
-          fmt::format("unknown schedule '{}': expected constant, linear, cosine or multi_step", o.name));
-  require(std::isfinite(o.lr) && o.lr > 0.0, fmt::format("lr must be positive, got {}", o.lr));
-  require(o.steps >= 1, fmt::format("steps must be at least 1, got {}", o.steps));
-  require(o.warmup >= 0 && o.warmup <= o.steps,
-          fmt::format("warmup must be between 0 and steps = {}, got {}", o.steps, o.warmup));
-  require(o.min_ratio >= 0.0 && o.min_ratio <= 1.0,
-          fmt::format("min_ratio must be in [0, 1], got {}", o.min_ratio));
-  require(o.gamma > 0.0 && o.gamma <= 1.0, fmt::format("gamma must be in (0, 1], got {}", o.gamma));
-  require(std::ranges::is_sorted(o.milestones), "milestones must be in ascending order");
+void ScheduleOptions::fields(FieldList& add) {
+  const bool stepped = schedule == Decay::multi_step;
+  add("steps", &steps, "optimizer steps in all", between(1, 1e12));
+  add("lr", &lr, "peak learning rate", above(0));
+  add("schedule", &schedule, "learning rate after the warm-up");
+  add("milestones", &milestones, "of multi_step: steps at which the rate falls, as 1000,1500");
+  add("gamma", &gamma, "of multi_step: factor of the rate at each milestone", above_to(0, 1))
+      .read_if(stepped, "train.schedule multi_step only");
+  add("warmup", &warmup, "steps of linear warm-up from 0; train.steps at most", at_least(0));
+  add("min_lr_ratio", &min_ratio, "last learning rate as a fraction of train.lr", between(0, 1))
+      .read_if(schedule != Decay::constant, "train.schedule = constant");
+}
+
+void ScheduleOptions::check() const {
+  if ((schedule == Decay::multi_step) == milestones.empty())
+    throw UserError("train.schedule = multi_step and train.milestones go together: give both or neither");
+}
+
+Schedule::Schedule(const ScheduleOptions& options) : options_(options) {
+  validate("train", options);
+  options_.warmup = std::min(options_.warmup, options_.steps);
 }
 
 double Schedule::operator()(std::int64_t step) const {
@@ -35,16 +41,22 @@ double Schedule::operator()(std::int64_t step) const {
 }
 
 double Schedule::decay(std::int64_t step) const {
-  if (options_.name == "constant") return 1.0;
   const double floor = options_.min_ratio;
-  if (options_.name == "multi_step") {
-    const auto passed = std::ranges::count_if(options_.milestones, [&](auto m) { return m <= step; });
-    return std::max(floor, std::pow(options_.gamma, static_cast<double>(passed)));
-  }
   const std::int64_t length = std::max<std::int64_t>(options_.steps - options_.warmup, 1);
   const double p = std::min(1.0, static_cast<double>(step - options_.warmup) / static_cast<double>(length));
-  if (options_.name == "linear") return 1.0 - (1.0 - floor) * p;
-  return floor + (1.0 - floor) * 0.5 * (1.0 + std::cos(std::numbers::pi * p));
+  switch (options_.schedule) {
+    case Decay::constant:
+      break;
+    case Decay::linear:
+      return 1.0 - (1.0 - floor) * p;
+    case Decay::cosine:
+      return floor + (1.0 - floor) * 0.5 * (1.0 + std::cos(std::numbers::pi * p));
+    case Decay::multi_step: {
+      const auto passed = std::ranges::count_if(options_.milestones, [&](auto m) { return m <= step; });
+      return std::max(floor, std::pow(options_.gamma, static_cast<double>(passed)));
+    }
+  }
+  return 1.0;
 }
 
 }  // namespace simsmoe::nn

@@ -54,7 +54,7 @@ Tensor random_tokens(const TrainConfig& train, std::uint64_t step, std::string_v
 // Training steps on random text: forward, backward, update, as in torch_peer.py.
 Speed measure(const Config& config, int steps) {
   const Model model(config, kVocab, kCpu);
-  const auto optimizer = nn::make_optimizer(model.store, optimizer_options(config.train));
+  const auto optimizer = nn::make_optimizer(model.store, config.train);
   std::vector<double> wall, cpu;
   for (int step = 0; step < kWarmUpSteps + steps; ++step) {
     const Tensor tokens = random_tokens(config.train, static_cast<std::uint64_t>(step), "tokens");
@@ -95,9 +95,9 @@ std::optional<Speed> measure_peer(const std::string& python, const Config& confi
       output_of(fmt::format("{} {} --model {} --threads {} --steps {} --dim {} --layers {} --heads {} --seq "
                             "{} --batch {} --experts {} "
                             "--topk {} --hidden {} --dense-hidden {}",
-                            python, kPeer, experts ? "smoe" : "dense", threads, steps, config.model.dim,
+                            python, kPeer, experts ? "mixture" : "dense", threads, steps, config.model.dim,
                             config.model.layers, config.model.heads, config.train.seq, config.train.batch,
-                            config.moe.experts, config.moe.k, config.moe.hidden, config.model.hidden));
+                            config.moe.experts, config.moe.k, config.moe.hidden, config.model.dense.hidden));
   const auto result = nlohmann::json::parse(text, nullptr, false);
   if (!result.is_object()) return std::nullopt;
   return Speed{result.value("tokens_per_second", 0.0), result.value("tokens_per_cpu_second", 0.0)};

@@ -10,7 +10,6 @@
 #include "apps/model_factory.hpp"
 #include "apps/run_checkpoint.hpp"
 #include "apps/run_folder.hpp"
-#include "moe/router.hpp"
 
 namespace simsmoe::app {
 
@@ -19,7 +18,7 @@ namespace {
 void check_experts_per_token(const Config& config, std::int64_t k) {
   if (k > config.moe.experts)
     throw UserError(fmt::format("--k {} is more than the {} experts of the model", k, config.moe.experts));
-  if (k > 0 && k != config.moe.k && !moe::router_traits(config.moe.router).any_k)
+  if (k > 0 && k != config.moe.k && !config.moe.traits().any_k)
     throw UserError(fmt::format("--k: router {} has a fixed number of experts per token, {}",
                                 config.moe.router, config.moe.k));
 }
@@ -68,7 +67,7 @@ int evaluate_command(Arguments arguments) {
   const Model model(config, checkpoint.tokenizer->vocab_size(), device, std::move(checkpoint.model));
   const Evaluation result =
       evaluate(*model.decoder, windows, tokens.bytes_per_token(),
-               {.compute_dtype = compute_dtype(config.train), .experts_per_token = experts_per_token});
+               {.compute_dtype = config.train.compute_dtype(), .experts_per_token = experts_per_token});
 
   if (json)
     print_result(

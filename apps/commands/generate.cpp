@@ -44,7 +44,7 @@ int generate_command(Arguments arguments) {
   checkpoint.tokenizer->encode(prompt);  // refused before anything is printed
   print_result(prompt);
   generate(*model.decoder, *checkpoint.tokenizer, prompt, tokens, options,
-           compute_dtype(checkpoint.config.train),
+           checkpoint.config.train.compute_dtype(),
            [](std::string_view piece) { print_result(std::string(piece)); });
   print_result("\n");
   return 0;

@@ -25,7 +25,7 @@ CheckResult check_decoder() {
   config.model.dim = 8;
   config.model.heads = 2;
   config.model.layers = 2;
-  config.model.hidden = 12;
+  config.model.dense.hidden = 12;
   config.model.pattern = "sgf";
   config.moe.experts = 4;
   config.moe.hidden = 6;
@@ -34,7 +34,7 @@ CheckResult check_decoder() {
   constexpr std::int64_t kWords = 11;
   nn::ParameterStore store(1, DType::f64);
   nn::Decoder decoder(nn::Scope(store), decoder_options(config, kWords),
-                      moe::feed_forward_factory(moe_options(config, kWords)));
+                      moe::feed_forward_factory(config.moe));
   std::vector<std::int32_t> tokens, targets;
   for (std::int32_t i = 0; i < 12; ++i) {
     tokens.push_back(i * 5 % 11);

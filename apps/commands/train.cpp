@@ -65,11 +65,11 @@ void announce(const Trainer& trainer, const std::string& folder) {
   log_info("{:.2f} M parameters, {:.2f} M of them active per token, {:.1f} MFLOP per token forward",
            static_cast<double>(account.parameters) / 1e6,
            static_cast<double>(account.active_parameters) / 1e6, account.flops_per_token / 1e6);
-  const moe::MoeOptions moe = moe_options(trainer.config(), trainer.data().tokenizer->vocab_size());
-  const bool has_experts = trainer.config().model.pattern.find('g') != std::string::npos;
-  if (const auto absent = moe::absent_losses(moe); has_experts && !absent.empty())
-    log_info("auxiliary losses that are off: {}", fmt::join(absent, ", "));
-  if (const auto idle = moe::idle_options(moe); has_experts && !idle.empty())
+  Config config = trainer.config(), defaults;
+  const nn::FieldList fields = config.fields();
+  if (const auto off = nn::losses_off(fields); !off.empty())
+    log_info("auxiliary losses that are off: {}", fmt::join(off, ", "));
+  if (const auto idle = nn::idle_options(fields, defaults.fields()); !idle.empty())
     log_warn("options without effect: {}", fmt::join(idle, ", "));
   if (trainer.finished())
     log_info("all {} steps are done, run folder {}", trainer.state().step, folder);

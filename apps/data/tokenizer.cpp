@@ -123,10 +123,9 @@ std::string_view whole_characters(std::string_view text) {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text) {
-  if (kind == "byte") return std::make_unique<ByteTokenizer>();
-  if (kind == "char") return std::make_unique<CharTokenizer>(text);
-  throw UserError(fmt::format("unknown data.vocab '{}': byte or char", kind));
+std::unique_ptr<Tokenizer> make_tokenizer(TokenKind kind, std::string_view text) {
+  if (kind == TokenKind::byte) return std::make_unique<ByteTokenizer>();
+  return std::make_unique<CharTokenizer>(text);
 }
 
 std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& description) {

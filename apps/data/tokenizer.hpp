@@ -2,6 +2,7 @@
 // Text to token ids and back. Two vocabularies: bytes (256 ids, any file) and characters (the distinct
 // Unicode characters of the text, in order of code point; the text must be UTF-8).
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -25,8 +26,11 @@ class Tokenizer {
   virtual std::string description() const = 0;
 };
 
-// kind: byte or char. `text` is the whole corpus (all three parts), from which char takes its characters.
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text);
+enum class TokenKind : unsigned char { byte, character };
+constexpr auto enum_names(TokenKind) { return std::to_array<std::string_view>({"byte", "char"}); }
+
+// `text` is the whole corpus (all three parts), from which a vocabulary of characters takes them.
+std::unique_ptr<Tokenizer> make_tokenizer(TokenKind kind, std::string_view text);
 // Throws UserError when the description is broken.
 std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& description);
 

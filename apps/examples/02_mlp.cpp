@@ -13,7 +13,7 @@ int main() {
   nn::ParameterStore store(/*seed=*/1);
   const nn::Scope root(store);
   const nn::Linear hidden(root / "hidden", 2, 8), output(root / "output", 8, 2);  // modules are plain structs
-  const auto optimizer = nn::make_optimizer(store, {.name = "adam"});
+  const auto optimizer = nn::make_optimizer(store, {.weight_decay = 0.0});
 
   const Variable x(Tensor::from<float>({0, 0, 0, 1, 1, 0, 1, 1}, {4, 2}));  // [N, 2]
   const Tensor targets = Tensor::from<std::int32_t>({0, 1, 1, 0}, {4});     // [N]

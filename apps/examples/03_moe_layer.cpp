@@ -12,7 +12,7 @@ using namespace simsmoe;
 int main() {
   constexpr std::int64_t kTokens = 6, kDim = 4;
   nn::ParameterStore store(/*seed=*/7);
-  moe::MoeLayer layer(nn::Scope(store) / "moe", {.experts = 4, .k = 2, .hidden = 8}, kDim);
+  moe::MoeLayer layer(nn::Scope(store) / "moe", {.experts = 4, .k = 2, .hidden = 8}, {.dim = kDim});
 
   std::vector<float> values(kTokens * kDim);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random_normal({1, 2}, 0, i));

@@ -24,6 +24,7 @@
 // sum below the fraction. Sources: Nguyen et al. 2025 (CompeteSMoE 2, arXiv 2505.13380) and its code; Pham et al. 2024
 // (arXiv 2402.02526).
 
+#include "moe/routers/compete.hpp"
 #include "moe/experts.hpp"
 #include "moe/k_schedule.hpp"
 #include "moe/routers/compete_schedule.hpp"
@@ -56,14 +57,15 @@ Variable run_all(const Variable& x, const Experts& experts, const nn::ForwardCon
 
 class CompeteRouter : public Router {
  public:
-  CompeteRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
-      : options_(o.compete),
-        k_(o),
-        order_(selection_order_from_name(o.router_order)),
+  CompeteRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site, const CompeteOptions& own)
+      : options_(own),
+        k_(o, site.steps),
+        order_(o.router_order),
         path_(scope.path()),
-        scores_(scope, o, dim, o.reference() && o.compete.version == 1),
-        schedule_(scope / "schedule", o) {
-    if (options_.response == "auto") options_.response = options_.version == 2 ? "softplus" : "norm";
+        scores_(scope, o, site, o.reference() && own.version == 1),
+        schedule_(scope / "schedule", own, site) {
+    if (options_.response == Response::automatic)
+      options_.response = options_.version == 2 ? Response::softplus : Response::norm;
   }
 
   RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) override {
@@ -82,12 +84,18 @@ class CompeteRouter : public Router {
  private:
   // [rows, D] -> [rows]
   Variable response(const Variable& h) const {
-    if (options_.response == "norm") return row_lengths(h);
-    const auto function = options_.response == "relu"      ? ops::relu
-                          : options_.response == "silu"    ? ops::silu
-                          : options_.response == "sigmoid" ? ops::sigmoid
-                                                           : ops::softplus;
-    return ops::mean(function(h), -1);
+    switch (options_.response) {
+      case Response::norm:
+        return row_lengths(h);
+      case Response::relu:
+        return ops::mean(ops::relu(h), -1);
+      case Response::silu:
+        return ops::mean(ops::silu(h), -1);
+      case Response::sigmoid:
+        return ops::mean(ops::sigmoid(h), -1);
+      default:
+        return ops::mean(ops::softplus(h), -1);
+    }
   }
 
   RouterOutput compete(const Variable& strength, const Variable& logits, const Variable& outputs,
@@ -126,10 +134,11 @@ class CompeteRouter : public Router {
     const Variable winners(chosen_mask(out.experts, logits.size(1), logits.dtype()));
     const Variable target = ops::softmax(ops::add(strength.detach(), ops::scale(winners, 1e10, -1e10)));
     if (options_.router_weight > 0.0)
-      ctx.losses.add("router", path_, options_.router_weight,
-                     ops::scale(options_.distillation == "kl" ? kl(target, logits)
-                                                              : ops::mse(ops::softmax(logits), target),
-                                kVersion1Factor));
+      ctx.losses.add(
+          "router", path_, options_.router_weight,
+          ops::scale(options_.distillation == Distillation::kl ? kl(target, logits)
+                                                               : ops::mse(ops::softmax(logits), target),
+                     kVersion1Factor));
     out.logits = {};
     out.probabilities = ops::softmax(strength);
     out.balance = options_.balance_responses ? kVersion1Factor : 0.0;
@@ -156,9 +165,13 @@ class CompeteRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_compete_router(const nn::Scope& scope, const MoeOptions& options,
-                                            std::int64_t dim) {
-  return std::make_unique<CompeteRouter>(scope, options, dim);
+RouterKind compete_router() {
+  RouterKind kind = router_kind<CompeteRouter, CompeteOptions>("compete");
+  kind.traits = [](const MoeOptions& options) {
+    const bool second = options.router_options().as<CompeteOptions>().version == 2;
+    return RouterTraits{.published_balance = second ? Balance::sequence_first_choice : Balance::reference};
+  };
+  return kind;
 }
 
 }  // namespace simsmoe::moe

@@ -52,15 +52,20 @@ Plan draw_capped_plan(RandomKey key, std::uint64_t window, std::int64_t layers, 
   return plan;
 }
 
-CompeteSchedule::CompeteSchedule(const nn::Scope& scope, const MoeOptions& o)
-    : options_(o.compete),
-      lambda_(o.compete.schedule == "lambda" || (o.compete.schedule == "auto" && o.compete.version == 1)),
-      layer_(o.layer),
-      layers_(o.layers),
-      first_step_(static_cast<std::int64_t>(std::ceil(o.compete.warmup * static_cast<double>(o.steps)))),
+CompeteSchedule::CompeteSchedule(const nn::Scope& scope, const CompeteOptions& options, const nn::Site& site)
+    : options_(options),
+      layer_(site.index),
+      layers_(site.count),
+      first_step_(static_cast<std::int64_t>(std::ceil(options.warmup * static_cast<double>(site.steps)))),
       key_{scope.store().seed(), stream_of("compete.schedule")},  // the same for all layers
       plan_(scope.buffer("plan", {kWindow}, DType::u8)),
-      window_(scope.buffer("window", {1}, DType::i64, -1.0)) {}
+      window_(scope.buffer("window", {1}, DType::i64, -1.0)) {
+  if (options_.version == 2 &&
+      options_.rate * static_cast<double>(layers_) > static_cast<double>(options_.max_layers))
+    throw UserError(
+        fmt::format("compete.rate = {} of {} layers is more than compete.max_layers = {} in every step",
+                    options_.rate, layers_, options_.max_layers));
+}
 
 bool CompeteSchedule::competes(std::uint64_t step) {
   const std::uint64_t window = step / kWindow, at = step % kWindow;
@@ -74,9 +79,10 @@ bool CompeteSchedule::competes(std::uint64_t step) {
     } else {
       for (std::uint64_t s = 0; s < row.size(); ++s) {
         const std::uint64_t now = window * kWindow + s;
-        const std::uint64_t draw = lambda_ ? now / static_cast<std::uint64_t>(options_.iteration) : now;
+        const std::uint64_t draw =
+            options_.by_lambda() ? now / static_cast<std::uint64_t>(options_.iteration) : now;
         const double chance =
-            lambda_ ? 2.0 / (2.0 + std::sqrt(static_cast<double>(draw) + 1.0)) : options_.rate;
+            options_.by_lambda() ? 2.0 / (2.0 + std::sqrt(static_cast<double>(draw) + 1.0)) : options_.rate;
         row[s] = random_uniform(key_, draw, static_cast<std::uint64_t>(layer_)) < chance ? 1 : 0;
       }
     }

@@ -9,8 +9,8 @@
 // Version 1 (Pham et al. 2024, arXiv 2402.02526): "lambda" draws once per layer for an iteration of steps, with
 // probability 2 / (2 + sqrt(t + 1)) in iteration t; "bernoulli" draws in every step with probability rate.
 
-#include "moe/options.hpp"
-#include "nn/scope.hpp"
+#include "moe/routers/compete.hpp"
+#include "nn/feed_forward.hpp"
 
 namespace simsmoe::moe {
 
@@ -18,14 +18,14 @@ class CompeteSchedule {
  public:
   static constexpr std::int64_t kWindow = 1000;
 
-  // Buffers "plan" u8 [kWindow] and "window" i64 [1].
-  CompeteSchedule(const nn::Scope& scope, const MoeOptions& options);
+  // Buffers "plan" u8 [kWindow] and "window" i64 [1]. Throws UserError when the layers of the model would compete more
+  // often than max_layers allows.
+  CompeteSchedule(const nn::Scope& scope, const CompeteOptions& options, const nn::Site& site);
 
   bool competes(std::uint64_t step);
 
  private:
   CompeteOptions options_;
-  bool lambda_;
   std::int64_t layer_, layers_, first_step_;
   RandomKey key_;
   Tensor plan_, window_;

@@ -25,8 +25,8 @@ namespace {
 
 class ExpertChoiceRouter : public Router {
  public:
-  ExpertChoiceRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-      : k_(options), scores_(scope, options, dim, false) {}
+  ExpertChoiceRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
+      : k_(options, site.steps), scores_(scope, options, site, false) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     const Variable logits = scores_(x), probabilities = ops::softmax(logits);
@@ -56,9 +56,9 @@ class ExpertChoiceRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_expert_choice_router(const nn::Scope& scope, const MoeOptions& options,
-                                                  std::int64_t dim) {
-  return std::make_unique<ExpertChoiceRouter>(scope, options, dim);
+RouterKind expert_choice_router() {
+  return router_kind<ExpertChoiceRouter>("expert_choice",
+                                         {.order = false, .z_loss = false, .balance = BalanceSource::none});
 }
 
 }  // namespace simsmoe::moe

@@ -23,13 +23,20 @@ namespace {
 
 class GshardRouter : public Router {
  public:
-  GshardRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
+  GshardRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
       : path_(scope.path()),
         key_(scope.key("draw")),
-        scores_(scope, options, dim, options.reference()),
+        scores_(scope, options, site, options.reference()),
         balance_weight_(options.balance_weight),
         z_weight_(options.z_weight),
-        count_both_(options.reference()) {}
+        count_both_(options.reference()) {
+    if (options.k != 2)
+      throw UserError(fmt::format("moe.router = gshard sends a token to two experts: moe.k must be 2, got {}",
+                                  options.k));
+    if (options.experts < 2)
+      throw UserError(
+          fmt::format("moe.router = gshard needs moe.experts of at least 2, got {}", options.experts));
+  }
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     RouterOutput out = select_topk(scores_(x), 2, SelectionOrder::topk_softmax);
@@ -75,15 +82,9 @@ class GshardRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_gshard_router(const nn::Scope& scope, const MoeOptions& options,
-                                           std::int64_t dim) {
-  if (options.k != 2)
-    throw UserError(
-        fmt::format("moe.router = gshard sends a token to two experts: moe.k must be 2, got {}", options.k));
-  if (options.experts < 2)
-    throw UserError(
-        fmt::format("moe.router = gshard needs moe.experts of at least 2, got {}", options.experts));
-  return std::make_unique<GshardRouter>(scope, options, dim);
+RouterKind gshard_router() {
+  return router_kind<GshardRouter>("gshard",
+                                   {.any_k = false, .order = false, .balance = BalanceSource::router_form});
 }
 
 }  // namespace simsmoe::moe

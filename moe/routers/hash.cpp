@@ -35,12 +35,14 @@ Tensor draw_table(std::int64_t vocab, std::int64_t k, std::int64_t num_experts, 
 
 class HashRouter : public Router {
  public:
-  HashRouter(const nn::Scope& scope, const MoeOptions& o)
-      : table_(scope.buffer("table", {o.vocab, o.k}, DType::i32,
-                            [e = o.experts](const Shape& shape, DType, RandomKey key) {
-                              return draw_table(shape[0], shape[1], e, key);
-                            })),
-        dtype_(scope.store().dtype()) {}
+  HashRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site)
+      : dtype_(scope.store().dtype()) {
+    require_vocabulary("hash", site);
+    table_ = scope.buffer("table", {site.vocab, o.k}, DType::i32,
+                          [e = o.experts](const Shape& shape, DType, RandomKey key) {
+                            return draw_table(shape[0], shape[1], e, key);
+                          });
+  }
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     const std::int64_t tokens = x.size(0), k = table_.size(1), vocab = table_.size(0);
@@ -65,10 +67,13 @@ class HashRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_hash_router(const nn::Scope& scope, const MoeOptions& options,
-                                         std::int64_t /*dim*/) {
-  require_vocabulary("hash", options);
-  return std::make_unique<HashRouter>(scope, options);
+RouterKind hash_router() {
+  return router_kind<HashRouter>("hash", {.any_k = false,
+                                          .map_bias = false,
+                                          .order = false,
+                                          .scores = false,
+                                          .z_loss = false,
+                                          .balance = BalanceSource::none});
 }
 
 }  // namespace simsmoe::moe

@@ -23,18 +23,28 @@ namespace {
 
 constexpr double kInitStd = 0.02;
 
+struct HyperOptions {
+  std::int64_t size = 256;
+  bool trainable = false;
+
+  void fields(nn::FieldList& add) {
+    add("size", &size, "inner width of the hypernetwork (S)", nn::between(1, 1 << 20));
+    add("trainable", &trainable, "train the hypernetwork, too; the paper freezes it");
+  }
+};
+
 class HyperRouter : public Router {
  public:
-  HyperRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
-      : k_(o, "linear"),
-        order_(selection_order_from_name(o.router_order)),
+  HyperRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site, const HyperOptions& own)
+      : k_(o, site.steps),
+        order_(o.router_order),
         experts_(o.experts),
-        dim_(dim),
-        seed_(scope.parameter("embedding", {1, dim}, nn::init::normal(1.0),
+        dim_(site.dim),
+        seed_(scope.parameter("embedding", {1, dim_}, nn::init::normal(1.0),
                               {.trainable = true, .decay = false})),
-        up_(scope / "up", dim, o.hyper.size, {.init_std = kInitStd, .trainable = o.hyper.trainable}),
-        down_(scope / "down", o.hyper.size, o.experts * (dim + 1),
-              {.init_std = kInitStd, .trainable = o.hyper.trainable}) {}
+        up_(scope / "up", dim_, own.size, {.init_std = kInitStd, .trainable = own.trainable}),
+        down_(scope / "down", own.size, experts_ * (dim_ + 1),
+              {.init_std = kInitStd, .trainable = own.trainable}) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     const Generated router = generated(ctx);
@@ -81,9 +91,10 @@ class HyperRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_hyper_router(const nn::Scope& scope, const MoeOptions& options,
-                                          std::int64_t dim) {
-  return std::make_unique<HyperRouter>(scope, options, dim);
+RouterKind hyper_router() {
+  return router_kind<HyperRouter, HyperOptions>(
+      "hyper",
+      {.map_bias = false, .z_loss = false, .balance = BalanceSource::none, .k_recipe = KShape::linear});
 }
 
 }  // namespace simsmoe::moe

@@ -33,20 +33,35 @@ namespace {
 
 constexpr double kSmallestSpread = 1e-12;
 
+struct NoisyTopkOptions {
+  double importance_weight = 0.1;
+  double load_weight = 0.1;
+
+  void fields(nn::FieldList& add) {
+    add("importance_weight", &importance_weight, "weight of the importance loss", nn::at_least(0))
+        .turns_off("importance")
+        .formerly("moe.importance_weight");
+    add("load_weight", &load_weight, "weight of the load loss", nn::at_least(0))
+        .turns_off("load")
+        .formerly("moe.load_weight");
+  }
+};
+
 class NoisyTopkRouter : public Router {
  public:
-  NoisyTopkRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
-      : k_(o),
+  NoisyTopkRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site,
+                  const NoisyTopkOptions& own)
+      : k_(o, site.steps),
         path_(scope.path()),
         key_(scope.key("draw")),
-        importance_weight_(o.importance_weight),
-        load_weight_(o.load_weight),
+        importance_weight_(own.importance_weight),
+        load_weight_(own.load_weight),
         unbiased_(o.reference()),
         floor_(o.reference() ? 0.01 : 0.0) {
     const nn::Init init = o.reference() ? nn::init::uniform(1.0 / std::sqrt(static_cast<double>(o.experts)))
                                         : nn::init::zeros();
-    clean_ = scope.parameter("weight", {o.experts, dim}, init);
-    noise_ = scope.parameter("noise", {o.experts, dim}, init);
+    clean_ = scope.parameter("weight", {o.experts, site.dim}, init);
+    noise_ = scope.parameter("noise", {o.experts, site.dim}, init);
   }
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
@@ -123,9 +138,9 @@ class NoisyTopkRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_noisy_topk_router(const nn::Scope& scope, const MoeOptions& options,
-                                               std::int64_t dim) {
-  return std::make_unique<NoisyTopkRouter>(scope, options, dim);
+RouterKind noisy_topk_router() {
+  return router_kind<NoisyTopkRouter, NoisyTopkOptions>(
+      "noisy_topk", {.map_bias = false, .order = false, .z_loss = false, .balance = BalanceSource::router});
 }
 
 }  // namespace simsmoe::moe

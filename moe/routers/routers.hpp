@@ -1,17 +1,31 @@
 #pragma once
-// The makers of all routers, one per file of this folder; the table of names is in moe/router.cpp. Each throws
-// UserError naming the key when an option does not suit the router.
+// What a file of this folder describes its router with. Each defines a function NAME_router() that returns the kind of
+// that name; table.cpp lists them.
 
 #include "moe/router.hpp"
 
 namespace simsmoe::moe {
 
-using MakeRouter = std::unique_ptr<Router>(const nn::Scope& scope, const MoeOptions& options,
-                                           std::int64_t dim);
+inline auto always(RouterTraits traits) {
+  return [traits](const MoeOptions&) { return traits; };
+}
 
-MakeRouter make_smoe_router, make_noisy_topk_router, make_switch_router, make_gshard_router;
-MakeRouter make_sigmoid_router, make_loss_free_router, make_random_router, make_hash_router;
-MakeRouter make_expert_choice_router, make_xmoe_router, make_stablemoe_router, make_stablemoe_lite_router;
-MakeRouter make_smoe_dropout_router, make_hyper_router, make_compete_router;
+// A router without options of its own: R(scope, options, site).
+template <class R>
+RouterKind router_kind(std::string name, RouterTraits traits = {}) {
+  const RouterMaker make = [](const nn::Scope& scope, const MoeOptions& options, const nn::Site& site) {
+    return std::make_unique<R>(scope, options, site);
+  };
+  return {.name = std::move(name), .make = make, .options = {}, .traits = always(traits)};
+}
+
+// A router with a section of options O: R(scope, options, site, own).
+template <class R, class O>
+RouterKind router_kind(std::string name, RouterTraits traits = {}) {
+  const RouterMaker make = [](const nn::Scope& scope, const MoeOptions& options, const nn::Site& site) {
+    return std::make_unique<R>(scope, options, site, options.router_options().as<O>());
+  };
+  return {.name = std::move(name), .make = make, .options = nn::OptionSet(O{}), .traits = always(traits)};
+}
 
 }  // namespace simsmoe::moe

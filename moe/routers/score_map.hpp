@@ -10,11 +10,11 @@ namespace simsmoe::moe {
 
 struct ScoreMap {
   // "weight" [E, D] and "bias" [E] when options.router_bias, or the published code, asks for it.
-  ScoreMap(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool published_bias,
+  ScoreMap(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site, bool published_bias,
            bool trainable = true)
-      : map(scope, dim, options.experts,
+      : map(scope, site.dim, options.experts,
             {.bias = options.router_bias || published_bias,
-             .init_std = options.init_std,
+             .init_std = site.init_std,
              .trainable = trainable}) {}
 
   // x: [N, D] -> [N, E]

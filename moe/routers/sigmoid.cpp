@@ -7,7 +7,7 @@
 //
 // loss_free balances without a loss that would disturb the task's gradient: after each training pass
 //   c_e <- c_e + u sign(mean count - count_e)
-// c decides who is chosen and never what a choice weighs; evaluation leaves it alone. u = moe.bias_update_rate.
+// c decides who is chosen and never what a choice weighs; evaluation leaves it alone. u = loss_free.rate.
 // Sources: DeepSeek-AI 2024 (DeepSeek-V3, arXiv 2412.19437), eq. 12-16; Wang et al. 2024 (Auxiliary-loss-free load
 // balancing, arXiv 2408.15664), algorithm 1.
 
@@ -24,11 +24,23 @@ namespace simsmoe::moe {
 
 namespace {
 
+struct LossFreeOptions {
+  double rate = 0.001;
+
+  void fields(nn::FieldList& add) {
+    add("rate", &rate, "step of the selection bias", nn::at_least(0)).formerly("moe.bias_update_rate");
+  }
+};
+
 class SigmoidRouter : public Router {
  public:
-  SigmoidRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool loss_free)
-      : k_(options), scores_(scope, options, dim, false), update_rate_(options.bias_update_rate) {
-    if (loss_free) selection_bias_ = scope.buffer("selection_bias", {options.experts}, scope.store().dtype());
+  SigmoidRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
+      : k_(options, site.steps), scores_(scope, options, site, false) {}
+  SigmoidRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site,
+                const LossFreeOptions& own)
+      : SigmoidRouter(scope, options, site) {
+    update_rate_ = own.rate;
+    selection_bias_ = scope.buffer("selection_bias", {options.experts}, scope.store().dtype());
   }
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
@@ -70,20 +82,19 @@ class SigmoidRouter : public Router {
 
   KSchedule k_;
   ScoreMap scores_;
-  double update_rate_;
+  double update_rate_ = 0.0;
   Tensor selection_bias_;  // [E]; undefined for the plain router
 };
 
 }  // namespace
 
-std::unique_ptr<Router> make_sigmoid_router(const nn::Scope& scope, const MoeOptions& options,
-                                            std::int64_t dim) {
-  return std::make_unique<SigmoidRouter>(scope, options, dim, false);
+RouterKind sigmoid_router() {
+  return router_kind<SigmoidRouter>("sigmoid", {.order = false, .published_balance = Balance::sequence});
 }
 
-std::unique_ptr<Router> make_loss_free_router(const nn::Scope& scope, const MoeOptions& options,
-                                              std::int64_t dim) {
-  return std::make_unique<SigmoidRouter>(scope, options, dim, true);
+RouterKind loss_free_router() {
+  return router_kind<SigmoidRouter, LossFreeOptions>(
+      "loss_free", {.order = false, .z_loss = false, .balance = BalanceSource::none});
 }
 
 }  // namespace simsmoe::moe

@@ -25,11 +25,10 @@ namespace {
 
 class SmoeRouter : public Router {
  public:
-  SmoeRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim, bool trainable,
-             const std::string& k_recipe)
-      : k_(options, k_recipe),
-        order_(selection_order_from_name(options.router_order)),
-        scores_(scope, options, dim, options.reference(), trainable),
+  SmoeRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site, bool trainable)
+      : k_(options, site.steps),
+        order_(options.router_order),
+        scores_(scope, options, site, options.reference(), trainable),
         trainable_(trainable) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
@@ -47,21 +46,25 @@ class SmoeRouter : public Router {
   bool trainable_;
 };
 
+RouterKind kind(std::string name, bool trainable, RouterTraits traits) {
+  const RouterMaker make = [trainable](const nn::Scope& scope, const MoeOptions& options,
+                                       const nn::Site& site) {
+    return std::make_unique<SmoeRouter>(scope, options, site, trainable);
+  };
+  return {.name = std::move(name), .make = make, .options = {}, .traits = always(traits)};
+}
+
 }  // namespace
 
-std::unique_ptr<Router> make_smoe_router(const nn::Scope& scope, const MoeOptions& options,
-                                         std::int64_t dim) {
-  return std::make_unique<SmoeRouter>(scope, options, dim, true, "none");
+RouterKind smoe_router() { return kind("smoe", true, {}); }
+
+RouterKind random_router() {
+  return kind("random", false, {.z_loss = false, .balance = BalanceSource::none});
 }
 
-std::unique_ptr<Router> make_random_router(const nn::Scope& scope, const MoeOptions& options,
-                                           std::int64_t dim) {
-  return std::make_unique<SmoeRouter>(scope, options, dim, false, "none");
-}
-
-std::unique_ptr<Router> make_smoe_dropout_router(const nn::Scope& scope, const MoeOptions& options,
-                                                 std::int64_t dim) {
-  return std::make_unique<SmoeRouter>(scope, options, dim, false, "linear");
+RouterKind smoe_dropout_router() {
+  return kind("smoe_dropout", false,
+              {.z_loss = false, .balance = BalanceSource::none, .k_recipe = KShape::linear});
 }
 
 }  // namespace simsmoe::moe

@@ -34,17 +34,37 @@ namespace simsmoe::moe {
 
 namespace {
 
+struct StableMoeOptions {
+  double stage1 = 0.1;
+  std::int64_t distilled_dim = 50;
+  double balance_weight = 0.3;
+  double distill_weight = 0.3;
+
+  void fields(nn::FieldList& add) {
+    add("stage1", &stage1, "part of the training before the distilled router takes over", nn::between(0, 1));
+    add("distilled_dim", &distilled_dim, "width of the word embedding that routes", nn::between(1, 65536));
+    add("balance_weight", &balance_weight, "weight of its balance loss", nn::at_least(0))
+        .turns_off("balance");
+    add("distill_weight", &distill_weight, "weight of the distillation loss", nn::at_least(0))
+        .turns_off("distill");
+  }
+};
+
 class StableMoeRouter : public Router {
  public:
-  StableMoeRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
-      : options_(o.stablemoe),
-        k_(o),
+  StableMoeRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site,
+                  const StableMoeOptions& own)
+      : options_(own),
+        k_(o, site.steps),
         path_(scope.path()),
-        vocab_(o.vocab),
-        steps_(static_cast<double>(o.steps)) {
+        vocab_(site.vocab),
+        steps_(static_cast<double>(site.steps)) {
+    require_vocabulary("stablemoe", site);
+    if (site.steps < 1)
+      throw UserError("moe.router = stablemoe has two stages and needs the number of training steps");
     const std::int64_t d = options_.distilled_dim;
-    centroids_ = scope.parameter("centroids", {o.experts, dim}, nn::init::orthogonal(0.1));
-    words_ = scope.parameter("word_embedding", {o.vocab, d},
+    centroids_ = scope.parameter("centroids", {o.experts, site.dim}, nn::init::orthogonal(0.1));
+    words_ = scope.parameter("word_embedding", {site.vocab, d},
                              nn::init::normal(1.0 / std::sqrt(static_cast<double>(d))),
                              {.trainable = true, .decay = false});
     distilled_ = scope.parameter("distilled", {o.experts, d}, nn::init::orthogonal(0.1));
@@ -107,10 +127,10 @@ class StableMoeRouter : public Router {
 
 class StableMoeLiteRouter : public Router {
  public:
-  StableMoeLiteRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
-      : k_(o),
-        order_(selection_order_from_name(o.router_order)),
-        centroids_(scope.parameter("centroids", {o.experts, dim}, nn::init::orthogonal(0.32))) {}
+  StableMoeLiteRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site)
+      : k_(o, site.steps),
+        order_(o.router_order),
+        centroids_(scope.parameter("centroids", {o.experts, site.dim}, nn::init::orthogonal(0.32))) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     const Variable scores = ops::linear(nn::to_dtype(x, centroids_.dtype()), unit_rows(centroids_));
@@ -132,17 +152,13 @@ class StableMoeLiteRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_stablemoe_router(const nn::Scope& scope, const MoeOptions& options,
-                                              std::int64_t dim) {
-  require_vocabulary("stablemoe", options);
-  if (options.steps < 1)
-    throw UserError("moe.router = stablemoe has two stages and needs the number of training steps");
-  return std::make_unique<StableMoeRouter>(scope, options, dim);
+RouterKind stablemoe_router() {
+  return router_kind<StableMoeRouter, StableMoeOptions>(
+      "stablemoe", {.map_bias = false, .order = false, .z_loss = false, .balance = BalanceSource::router});
 }
 
-std::unique_ptr<Router> make_stablemoe_lite_router(const nn::Scope& scope, const MoeOptions& options,
-                                                   std::int64_t dim) {
-  return std::make_unique<StableMoeLiteRouter>(scope, options, dim);
+RouterKind stablemoe_lite_router() {
+  return router_kind<StableMoeLiteRouter>("stablemoe_lite", {.map_bias = false});
 }
 
 }  // namespace simsmoe::moe

@@ -5,7 +5,7 @@
 //   e_t  = argmax g_t,  w_t = softmax(g_t)[e_t]      not renormalised: the weight teaches the router
 //
 // The published forks add U[1 - eps, 1 + eps] to the logits; the constant 1 changes no softmax and would only inflate a
-// z-loss. eps = moe.jitter. Source: Fedus et al. 2021 (arXiv 2101.03961), eq. 1-2 and section 2.4.
+// z-loss. eps = switch.jitter. Source: Fedus et al. 2021 (arXiv 2101.03961), eq. 1-2 and section 2.4.
 
 #include "moe/routers/routers.hpp"
 #include "moe/routers/score_map.hpp"
@@ -17,13 +17,26 @@ namespace simsmoe::moe {
 
 namespace {
 
+struct SwitchOptions {
+  double jitter = 0.1;
+
+  void fields(nn::FieldList& add) {
+    add("jitter", &jitter, "size of the training noise", nn::from_to_below(0, 1)).formerly("moe.jitter");
+  }
+};
+
 class SwitchRouter : public Router {
  public:
-  SwitchRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-      : scores_(scope, options, dim, options.reference()),
+  SwitchRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site,
+               const SwitchOptions& own)
+      : scores_(scope, options, site, options.reference()),
         on_logits_(options.reference()),
-        jitter_(options.jitter),
-        key_(scope.key("draw")) {}
+        jitter_(own.jitter),
+        key_(scope.key("draw")) {
+    if (options.k != 1)
+      throw UserError(
+          fmt::format("moe.router = switch sends a token to one expert: moe.k must be 1, got {}", options.k));
+  }
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
     const bool noisy = ctx.training && jitter_ > 0.0;
@@ -50,12 +63,8 @@ class SwitchRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_switch_router(const nn::Scope& scope, const MoeOptions& options,
-                                           std::int64_t dim) {
-  if (options.k != 1)
-    throw UserError(
-        fmt::format("moe.router = switch sends a token to one expert: moe.k must be 1, got {}", options.k));
-  return std::make_unique<SwitchRouter>(scope, options, dim);
+RouterKind switch_router() {
+  return router_kind<SwitchRouter, SwitchOptions>("switch", {.any_k = false, .order = false});
 }
 
 }  // namespace simsmoe::moe

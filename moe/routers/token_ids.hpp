@@ -6,8 +6,8 @@
 
 namespace simsmoe::moe {
 
-inline void require_vocabulary(std::string_view router, const MoeOptions& options) {
-  if (options.vocab < 1)
+inline void require_vocabulary(std::string_view router, const nn::Site& site) {
+  if (site.vocab < 1)
     throw UserError(
         fmt::format("moe.router = {} routes by word and needs the size of the vocabulary", router));
 }

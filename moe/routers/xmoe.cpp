@@ -1,6 +1,6 @@
 // XMoE: routing on a hypersphere of few dimensions, where no expert can win by the length of its vector.
 //
-//   z_t = R x_t                                     R: [d, D], d = moe.router_dim: E / 2, and 8 in the reference
+//   z_t = R x_t                                     R: [d, D], d = xmoe.dim: E / 2, and 8 in the reference
 //   paper      g_te = cos(z_t, c_e) / max(tau, 1e-4)    c: [E, d], tau learnable, 0.3 at the start
 //              balance loss on softmax(g)
 //   reference  c_e <- 1.5 c_e / |c_e| before each training pass, outside of the gradient
@@ -29,14 +29,24 @@ namespace {
 
 constexpr double kTau = 0.3, kSmallestTau = 1e-4;
 
+struct XmoeOptions {
+  std::int64_t dim = 0;
+
+  void fields(nn::FieldList& add) {
+    add("dim", &dim, "width of its space; 0: half the experts, at least 2, and 8 for moe.variant = reference",
+        nn::between(0, 65536))
+        .formerly("moe.router_dim");
+  }
+};
+
 class XmoeRouter : public Router {
  public:
-  XmoeRouter(const nn::Scope& scope, const MoeOptions& o, std::int64_t dim)
-      : k_(o), order_(selection_order_from_name(o.router_order)), reference_(o.reference()) {
+  XmoeRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site, const XmoeOptions& own)
+      : k_(o, site.steps), order_(o.router_order), reference_(o.reference()) {
     constexpr std::int64_t kPublishedDim = 8;
     const std::int64_t default_dim = reference_ ? kPublishedDim : std::max<std::int64_t>(2, o.experts / 2);
-    const std::int64_t d = o.router_dim > 0 ? o.router_dim : default_dim;
-    down_ = scope.parameter("down", {d, dim}, nn::init::kaiming_uniform(dim));
+    const std::int64_t d = own.dim > 0 ? own.dim : default_dim;
+    down_ = scope.parameter("down", {d, site.dim}, nn::init::kaiming_uniform(site.dim));
     centroids_ = scope.parameter("embedding", {o.experts, d}, nn::init::orthogonal(0.32));
     if (!reference_)
       tau_ =
@@ -86,9 +96,6 @@ class XmoeRouter : public Router {
 
 }  // namespace
 
-std::unique_ptr<Router> make_xmoe_router(const nn::Scope& scope, const MoeOptions& options,
-                                         std::int64_t dim) {
-  return std::make_unique<XmoeRouter>(scope, options, dim);
-}
+RouterKind xmoe_router() { return router_kind<XmoeRouter, XmoeOptions>("xmoe", {.map_bias = false}); }
 
 }  // namespace simsmoe::moe

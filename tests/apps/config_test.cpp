@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+
 #include "apps/config_io.hpp"
 #include "engine/check.hpp"
 
@@ -32,8 +34,8 @@ void check_refused(const std::string& toml, const std::string& message) {
 TEST_CASE("every key reads from TOML and from the command line, is dumped and is explained") {
   Config defaults;
   const std::string help = config_help(), dump = dump_config(defaults);
-  const FieldList fields = defaults.fields();
-  for (const Field& field : fields.all()) {
+  const nn::FieldList fields = defaults.fields();
+  for (const nn::Field& field : fields.all()) {
     CAPTURE(field.name);
     CHECK(help.find(fmt::format("--{}=", field.name)) != std::string::npos);
     CHECK(dump.find(fmt::format("\n{} = ", field.key())) != std::string::npos);
@@ -97,6 +99,36 @@ TEST_CASE("values of the wrong type or out of range name the key and what is all
                          doctest::Contains(fmt::format("--{}: expected", key).c_str()), UserError);
 }
 
+TEST_CASE("steps are a list, in TOML an array or a text") {
+  const nn::Steps steps{10, 20};
+  CHECK(read("[train]\nmilestones = [10, 20]\n").train.milestones == steps);
+  CHECK(read("[train]\nmilestones = \"10,20\"\n").train.milestones == steps);
+  CHECK(read("[train]\nmilestones = \"\"\n").train.milestones.empty());
+  CHECK(read("[train]\nmilestones = []\n").train.milestones.empty());
+  CHECK(overridden({{"train.milestones", "10,20"}}).train.milestones == steps);
+  check_refused("[train]\nmilestones = [10, 5]\n", "x.toml:2: train.milestones: expected ascending steps");
+  check_refused("[train]\nmilestones = [\"a\"]\n",
+                "train.milestones: expected ascending steps, as 1000,1500, got an array");
+}
+
+TEST_CASE("a key that moved says where it went, and is still read from a checkpoint of its time") {
+  check_refused("[moe]\n\njitter = 0.2\n", "x.toml:3: unknown key 'moe.jitter': it is switch.jitter now");
+  CHECK_THROWS_WITH_AS(overridden({{"moe.router_dim", "4"}}),
+                       "--moe.router_dim: unknown key: it is xmoe.dim now", UserError);
+  Config config;
+  read_config(config,
+              "[moe]\njitter = 0.2\nbias_update_rate = 0.5\nimportance_weight = 0.3\nload_weight = 0.4\n"
+              "router_dim = 3\n",
+              "old", FormerNames::accept);
+  const nn::FieldList fields = config.fields();
+  for (const auto& [key, value] : std::map<std::string, std::string>{{"switch.jitter", "0.2"},
+                                                                     {"loss_free.rate", "0.5"},
+                                                                     {"noisy_topk.importance_weight", "0.3"},
+                                                                     {"noisy_topk.load_weight", "0.4"},
+                                                                     {"xmoe.dim", "3"}})
+    CHECK(nn::value_text(fields.at(key)) == value);
+}
+
 TEST_CASE("texts are UTF-8") {
   CHECK(overridden({{"train.sample_prompt", "caf\xc3\xa9"}}).train.sample_prompt == "caf\xc3\xa9");
   CHECK_THROWS_WITH_AS(overridden({{"data.path", "a\xff"}}),
@@ -128,7 +160,8 @@ TEST_CASE("what a single range cannot say is checked as well") {
   check({{"model.positions", "rotary"}, {"model.dim", "4"}}, "even head size");
   check({{"train.schedule", "multi_step"}}, "train.milestones go together");
   check({{"train.milestones", "5"}}, "train.milestones go together");
-  for (const char* bad : {"5,5", "8,5", "0", "half", "5,,6", "1.5"})
-    check({{"train.schedule", "multi_step"}, {"train.milestones", bad}}, "expected ascending steps");
+  for (const char* bad : {"5,5", "8,5", "0", "half", "5,,6", "1.5", "5,", ","})
+    CHECK_THROWS_WITH_AS(overridden({{"train.schedule", "multi_step"}, {"train.milestones", bad}}),
+                         doctest::Contains("--train.milestones: expected ascending steps"), UserError);
   check({{"data.valid_fraction", "0.5"}, {"data.test_fraction", "0.5"}}, "leave nothing to train on");
 }

@@ -73,34 +73,33 @@ TEST_CASE("a gzip file is read whole or not at all") {
 
 TEST_CASE("byte and character vocabularies go there and back") {
   const std::string text = "na\u00efve \u20ac\U0001F600 na";
-  const auto bytes = make_tokenizer("byte", text);
+  const auto bytes = make_tokenizer(TokenKind::byte, text);
   CHECK(bytes->vocab_size() == 256);
   CHECK(bytes->decode(bytes->encode(text)) == text);
 
-  const auto chars = make_tokenizer("char", text);
+  const auto chars = make_tokenizer(TokenKind::character, text);
   CHECK(chars->vocab_size() == 8);  // space a e n v, i with diaeresis, euro sign, emoji
   CHECK(chars->decode(chars->encode(text)) == text);
   CHECK(chars->encode(text).size() == 11);
   CHECK(bytes->start() == '\n');
   CHECK(chars->start() == 0);  // no line break in this text
-  CHECK(make_tokenizer("char", "a\nb\t")->start() == 1);
+  CHECK(make_tokenizer(TokenKind::character, "a\nb\t")->start() == 1);
   const auto again = tokenizer_from_description(chars->description());
   CHECK(again->encode(text) == chars->encode(text));
   CHECK_THROWS_WITH_AS(chars->encode("nab"), doctest::Contains("'b' at byte 2 is not in"), UserError);
-  CHECK_THROWS_AS(make_tokenizer("word", text), UserError);
   CHECK_THROWS_AS(tokenizer_from_description("char:"), UserError);
 }
 
 TEST_CASE("malformed UTF-8 is refused with its place") {
   for (const std::string bad :
        {"ab\x80", "ab\xc3", "ab\xc0\xaf", "ab\xed\xa0\x80", "ab\xf4\x90\x80\x80", "ab\xff"})
-    CHECK_THROWS_WITH_AS(make_tokenizer("char", bad), doctest::Contains("not valid UTF-8 at byte 2"),
-                         UserError);
+    CHECK_THROWS_WITH_AS(make_tokenizer(TokenKind::character, bad),
+                         doctest::Contains("not valid UTF-8 at byte 2"), UserError);
 }
 
 TEST_CASE("a part cut inside a character loses only that character") {
   const std::string text = "a\u20acb\u20ac";  // 1 + 3 + 1 + 3 bytes
-  const auto chars = make_tokenizer("char", text);
+  const auto chars = make_tokenizer(TokenKind::character, text);
   const TokenSequence part(*chars, std::string_view(text).substr(2, 4));  // two tail bytes, b, one lead byte
   CHECK(part.size() == 1);
   CHECK(part.bytes() == 1);
@@ -112,7 +111,7 @@ TEST_CASE("a part cut inside a character loses only that character") {
 TEST_CASE("training batches: targets are the next tokens, and an epoch visits every window once") {
   std::string text(1003, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i % 251);
-  const auto bytes = make_tokenizer("byte", text);
+  const auto bytes = make_tokenizer(TokenKind::byte, text);
   const TokenSequence tokens(*bytes, text);
   const TrainingBatches batches(tokens, 3, 10, 7);
   const auto windows = static_cast<std::uint64_t>(batches.windows_per_epoch());
@@ -141,7 +140,7 @@ TEST_CASE("training batches: targets are the next tokens, and an epoch visits ev
 TEST_CASE("training batches are pure functions of seed and index") {
   std::string text(5000, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>((i * i + i / 7) % 256);
-  const auto bytes = make_tokenizer("byte", text);
+  const auto bytes = make_tokenizer(TokenKind::byte, text);
   const TokenSequence tokens(*bytes, text);
   const TrainingBatches a(tokens, 4, 16, 1), b(tokens, 4, 16, 1), c(tokens, 4, 16, 2);
   CHECK(ids(a.at(1000).tokens) == ids(b.at(1000).tokens));
@@ -155,7 +154,7 @@ TEST_CASE("training batches are pure functions of seed and index") {
 TEST_CASE("evaluation predicts every token but the first exactly once") {
   std::string text(131, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i);
-  const auto bytes = make_tokenizer("byte", text);
+  const auto bytes = make_tokenizer(TokenKind::byte, text);
   const TokenSequence tokens(*bytes, text);
   const EvaluationBatches batches(tokens, 4, 8);
   std::vector<int> seen;

@@ -56,7 +56,7 @@ TEST_CASE("top-k and top-p keep the likeliest tokens") {
 TEST_CASE("a text does not depend on the cache, may outgrow the context, and is streamed") {
   const Config config = tiny_config("");
   const Model model(config, 256, kCpu);
-  const auto tokenizer = make_tokenizer("byte", "");
+  const auto tokenizer = make_tokenizer(TokenKind::byte, "");
   const SamplingOptions greedy{.temperature = 0.0};
   const std::string prompt = "hello";
   const std::int64_t within = config.train.seq - static_cast<std::int64_t>(prompt.size());

@@ -67,8 +67,8 @@ TEST_CASE("every parameter of the quickstart's model receives a finite gradient 
   Config config;
   read_config_file(config, SIMSMOE_CONFIGS "/quickstart.toml");
   config.data.path = folder.file("text", small_text());
-  config.similarity.frequency = 0.0;  // compare every pair that meets
-  config.similarity.threshold = -1.0;
+  config.moe.similarity.frequency = 0.0;  // compare every pair that meets
+  config.moe.similarity.threshold = -1.0;
   const Dataset data(config.data);
   const Model model(config, data.tokenizer->vocab_size(), kCpu);
   const TrainingBatches batches(data.train, config.train.batch, config.train.seq, 1);
@@ -131,9 +131,9 @@ TEST_CASE("the layers' parts of a loss add up to it, also over micro-batches") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));
   config.train.accumulate = 3;
-  config.similarity.enabled = true;
-  config.similarity.frequency = 0.3;  // some micro-batches have a pair that is due, others none
-  config.similarity.threshold = -1.0;
+  config.moe.similarity.enabled = true;
+  config.moe.similarity.frequency = 0.3;  // some micro-batches have a pair that is due, others none
+  config.moe.similarity.threshold = -1.0;
   Trainer trainer(config, kCpu);
   for (int step = 0; step < 4; ++step) {
     const StepReport report = trainer.step(true);
@@ -152,8 +152,8 @@ TEST_CASE("the rate falls at the milestones of multi_step") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));
   config.train.warmup = 0;
-  config.train.schedule = "multi_step";
-  config.train.milestones = "1,2";
+  config.train.schedule = nn::Decay::multi_step;
+  config.train.milestones = {1, 2};
   config.train.gamma = 0.5;
   Trainer trainer(config, kCpu);
   for (const double factor : {1.0, 0.5, 0.25})
@@ -200,7 +200,7 @@ TEST_CASE("parameters that are not finite are not saved") {
 TEST_CASE("a prompt that the vocabulary cannot express is refused before the first step") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));  // in small letters
-  config.data.vocab = "char";
+  config.data.vocab = TokenKind::character;
   CHECK(Trainer(config, kCpu).sample().size() == 20);  // the default prompt, with a capital, gives way
   config.train.sample_prompt = "a dog";
   CHECK(Trainer(config, kCpu).sample().starts_with("a dog"));
@@ -222,16 +222,16 @@ TEST_CASE("dense models, characters, rotary positions and bf16 train as well") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));
   SUBCASE("dense") { config.model.pattern = "sf"; }
-  SUBCASE("characters") { config.data.vocab = "char"; }
+  SUBCASE("characters") { config.data.vocab = TokenKind::character; }
   SUBCASE("rotary, rms, post, tied") {
-    config.model.positions = "rotary";
-    config.model.norm = "rms_norm";
-    config.model.norm_place = "post";
+    config.model.positions = nn::Positions::rotary;
+    config.model.norm = nn::NormKind::rms_norm;
+    config.model.place = nn::NormPlace::post;
     config.model.tie_embeddings = true;
   }
-  SUBCASE("bf16") { config.train.dtype = "bf16"; }
+  SUBCASE("bf16") { config.train.dtype = Precision::bf16; }
   SUBCASE("sgd") {
-    config.train.optimizer = "sgd";
+    config.train.optimizer = nn::UpdateRule::sgd;
     config.train.lr = 0.1;
   }
   SUBCASE("one expert per token, limited capacity") {

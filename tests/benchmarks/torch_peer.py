@@ -12,7 +12,7 @@ import statistics
 import time
 
 options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-options.add_argument("--model", choices=["smoe", "dense"], default="smoe")
+options.add_argument("--model", choices=["mixture", "dense"], default="mixture")
 options.add_argument("--threads", type=int, default=1)
 options.add_argument("--steps", type=int, default=8)
 for name, size in dict(dim=256, layers=6, heads=4, seq=256, batch=8, experts=16, topk=2, hidden=512, dense_hidden=1024,
@@ -75,7 +75,7 @@ class Experts(nn.Module):
 class Decoder(nn.Module):
     def __init__(self):
         super().__init__()
-        feed_forward = Experts if cfg.model == "smoe" else DenseFeedForward
+        feed_forward = Experts if cfg.model == "mixture" else DenseFeedForward
         self.token = nn.Embedding(cfg.vocab, cfg.dim)
         self.position = nn.Parameter(0.02 * torch.randn(cfg.seq, cfg.dim))
         self.attention = nn.ModuleList(SelfAttention() for _ in range(cfg.layers))

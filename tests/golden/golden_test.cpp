@@ -29,6 +29,7 @@ std::vector<Model> models() {
   dense.decoder.max_length = 6;
   dense.decoder.head_bias = true;
   dense.decoder.dense.hidden = 12;
+  dense.decoder.dense.bias = true;
   dense.moe.experts = 4;
   dense.moe.k = 2;
   dense.moe.hidden = 12;
@@ -50,7 +51,7 @@ std::vector<Model> models() {
   variant.decoder.tie_embeddings = true;
   variant.decoder.dense.gated = true;
   variant.decoder.dense.activation = nn::Activation::silu;
-  variant.moe.router_order = "softmax_topk";
+  variant.moe.router_order = moe::SelectionOrder::softmax_topk;
   return {dense, mixture, variant};
 }
 
@@ -61,9 +62,8 @@ void compare(const Model& model, DType dtype, double bound) {
   nn::Decoder decoder(nn::Scope(store, "decoder"), model.decoder, moe::feed_forward_factory(model.moe));
   REQUIRE(store.unclaimed().empty());
   REQUIRE(store.parameters().size() == part(file, "initial/").size());
-  nn::OptimizerOptions adam;
-  adam.name = "adam";
-  const auto optimizer = nn::make_optimizer(store, adam);
+  const auto optimizer = nn::make_optimizer(
+      store, {.optimizer = nn::UpdateRule::adam, .beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.0});
   const Tensor &tokens = file.at("tokens"), &targets = file.at("targets");
   const auto totals = file.at("totals").to_vector<double>();
   const bool has_experts = model.decoder.pattern.find('g') != std::string::npos;

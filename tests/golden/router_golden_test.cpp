@@ -35,22 +35,20 @@ Case base(std::string name, std::string router, std::int64_t k, Change change = 
   o.k = k;
   o.experts = 5;
   o.hidden = 7;
-  o.vocab = 9;
-  o.steps = 100;
   o.bias = true;
   o.router_bias = true;
   o.z_weight = 0.001;
-  o.router_dim = 3;
-  o.k_schedule.name = "none";
-  o.stablemoe.distilled_dim = 4;
-  o.hyper.size = 8;
-  o.compete.rate = 1.0;
-  o.compete.warmup = 0.0;
+  o.set("xmoe.dim", 3);
+  o.k_schedule.shape = KShape::none;
+  o.set("stablemoe.distilled_dim", 4);
+  o.set("hyper.size", 8);
+  o.set("compete.rate", 1.0);
+  o.set("compete.warmup", 0.0);
   change(o);
   return {std::move(name), o};
 }
 
-void as_published(MoeOptions& o) { o.variant = "reference"; }
+void as_published(MoeOptions& o) { o.variant = Variant::reference; }
 
 Case reference(std::string name, std::string router, std::int64_t k) {
   return base(std::move(name), std::move(router), k, as_published);
@@ -65,8 +63,8 @@ Case compete(std::string name, Change change) { return base("compete." + name, "
 
 Case compete1(std::string name, Change change) {
   Case c = base("compete1." + name, "compete", 2, change);
-  c.options.compete.version = 1;
-  c.options.compete.schedule = "bernoulli";
+  c.options.set("compete.version", 1);
+  c.options.set("compete.schedule", "bernoulli");
   return c;
 }
 
@@ -82,14 +80,13 @@ Case similarity(std::string name, Change change, std::int64_t k = 2) {
 
 Case cka(std::string kernel, std::string estimator) {
   Case c = similarity(kernel + "." + estimator, as_is);
-  c.options.similarity.kernel = std::move(kernel);
-  c.options.similarity.estimator = std::move(estimator);
+  c.options.set("similarity.kernel", std::move(kernel)).set("similarity.estimator", std::move(estimator));
   return c;
 }
 
 Case likeness(std::string loss) {
   Case c = similarity(loss, as_is);
-  c.options.similarity.loss = std::move(loss);
+  c.options.set("similarity.loss", std::move(loss));
   return c;
 }
 
@@ -98,10 +95,11 @@ std::vector<Case> cases() {
       base("smoe.k1", "smoe", 1),
       base("smoe.k2", "smoe", 2),
       base("smoe.k5", "smoe", 5),
-      base("smoe.softmax_topk", "smoe", 2, [](MoeOptions& o) { o.router_order = "softmax_topk"; }),
+      base("smoe.softmax_topk", "smoe", 2,
+           [](MoeOptions& o) { o.router_order = SelectionOrder::softmax_topk; }),
       reference("smoe.reference", "smoe", 2),
-      base("smoe.first_choice", "smoe", 2, [](MoeOptions& o) { o.balance = "first_choice"; }),
-      base("smoe.sequence", "smoe", 2, [](MoeOptions& o) { o.balance = "sequence"; }),
+      base("smoe.first_choice", "smoe", 2, [](MoeOptions& o) { o.balance = Balance::first_choice; }),
+      base("smoe.sequence", "smoe", 2, [](MoeOptions& o) { o.balance = Balance::sequence; }),
       base("noisy_topk.k1", "noisy_topk", 1),
       base("noisy_topk.k2", "noisy_topk", 2),
       base("noisy_topk.k5", "noisy_topk", 5),
@@ -126,30 +124,30 @@ std::vector<Case> cases() {
       base("stablemoe_lite", "stablemoe_lite", 2),
       base("smoe_dropout", "smoe_dropout", 2),
       base("hyper", "hyper", 2),
-      base("hyper.trainable", "hyper", 2, [](MoeOptions& o) { o.hyper.trainable = true; }),
+      base("hyper.trainable", "hyper", 2, [](MoeOptions& o) { o.set("hyper.trainable", true); }),
       base("compete.k1", "compete", 1),
       base("compete.k2", "compete", 2),
-      compete("hybrid", [](MoeOptions& o) { o.compete.hybrid = 0.2; }),
-      compete("router_step", [](MoeOptions& o) { o.compete.rate = 0.0; }),
-      compete("relu", [](MoeOptions& o) { o.compete.response = "relu"; }),
-      compete("silu", [](MoeOptions& o) { o.compete.response = "silu"; }),
-      compete("sigmoid", [](MoeOptions& o) { o.compete.response = "sigmoid"; }),
-      compete("norm", [](MoeOptions& o) { o.compete.response = "norm"; }),
+      compete("hybrid", [](MoeOptions& o) { o.set("compete.hybrid", 0.2); }),
+      compete("router_step", [](MoeOptions& o) { o.set("compete.rate", 0.0); }),
+      compete("relu", [](MoeOptions& o) { o.set("compete.response", "relu"); }),
+      compete("silu", [](MoeOptions& o) { o.set("compete.response", "silu"); }),
+      compete("sigmoid", [](MoeOptions& o) { o.set("compete.response", "sigmoid"); }),
+      compete("norm", [](MoeOptions& o) { o.set("compete.response", "norm"); }),
       compete("k3", [](MoeOptions& o) { o.k = 3; }),
       compete("reference", as_published),
       compete("reference_router_step",
               [](MoeOptions& o) {
                 as_published(o);
-                o.compete.rate = 0.0;
+                o.set("compete.rate", 0.0);
               }),
       compete1("mse", as_is),
-      compete1("kl", [](MoeOptions& o) { o.compete.distillation = "kl"; }),
-      compete1("combine_router", [](MoeOptions& o) { o.compete.combine_router = true; }),
-      compete1("balance_responses", [](MoeOptions& o) { o.compete.balance_responses = true; }),
+      compete1("kl", [](MoeOptions& o) { o.set("compete.distillation", "kl"); }),
+      compete1("combine_router", [](MoeOptions& o) { o.set("compete.combine_router", true); }),
+      compete1("balance_responses", [](MoeOptions& o) { o.set("compete.balance_responses", true); }),
       compete1("reference",
                [](MoeOptions& o) {
                  as_published(o);
-                 o.compete.balance_responses = true;
+                 o.set("compete.balance_responses", true);
                }),
       cka("linear", "biased"),
       cka("linear", "debiased"),
@@ -164,8 +162,8 @@ std::vector<Case> cases() {
       likeness("nt_xent"),
       similarity("normalized",
                  [](MoeOptions& o) {
-                   o.similarity.kernel = "linear";
-                   o.similarity.estimator = "biased";
+                   o.similarity.kernel = KernelChoice::linear;
+                   o.similarity.estimator = Estimator::biased;
                    o.similarity.normalize = true;
                  }),
       similarity("frequency", [](MoeOptions& o) { o.similarity.frequency = 0.4; }),
@@ -182,7 +180,8 @@ struct Layer {
     for (const NamedTensor& own : part(file, c.name + "/initial/")) initial.push_back(own);
     store.preload(initial);
     store.require_preloaded(false);  // the file lacks buffers of bookkeeping alone
-    moe = std::make_unique<MoeLayer>(nn::Scope(store, "moe"), c.options, file.at("shared/x").size(-1));
+    moe = std::make_unique<MoeLayer>(nn::Scope(store, "moe"), c.options,
+                                     nn::Site{.dim = file.at("shared/x").size(-1), .vocab = 9, .steps = 100});
     REQUIRE(store.unclaimed().empty());
     for (const nn::Parameter& parameter : store.parameters())
       REQUIRE(std::ranges::count(initial, parameter.variable.name(), &NamedTensor::name) == 1);

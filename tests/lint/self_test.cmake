@@ -26,6 +26,11 @@ inline void check_float(const Variable& x) {}
 ")
   file(WRITE ${scratch}/tests/ops/softmax_cases.cpp "#include \"tests/support/op_case.hpp\"\nops::softmax(x[0]);\n")
   file(WRITE ${scratch}/tests/ops/optimizer_test.cpp "ops::adam_step(p, s);\n")
+  file(WRITE ${scratch}/moe/routers/table.cpp "#define ROUTERS(router) \\
+  router(smoe) \\
+  router(xmoe)
+")
+  file(WRITE ${scratch}/moe/routers/xmoe.cpp "RouterKind xmoe_router() { return {\"xmoe\"}; }\n")
   file(WRITE ${scratch}/apps/main.cpp "#include \"moe/moe_layer.hpp\"\nint main() { std::puts(\"x\"); }\n")
 endfunction()
 
@@ -40,7 +45,7 @@ function(plant lint file content sentence)
   endif()
 endfunction()
 
-foreach(lint layering sizes completeness)
+foreach(lint layering sizes completeness routers)
   write_clean_tree()
   run_lint(code output ${lint})
   if(NOT code EQUAL 0)
@@ -69,3 +74,5 @@ set(close "\n}  // namespace simsmoe::ops")
 plant(completeness ops/norm.hpp "${open}Variable soft(const Variable& x);${close}" "ops::soft has no case")
 plant(completeness ops/norm.hpp "${open}Tensor count(const Tensor& x);${close}" "ops::count is called by no test")
 plant(completeness ops/norm.hpp "${open}struct A {\n};\nBoth best(const Variable& x,\n  int k);${close}" "ops::best has no case")
+plant(routers moe/moe_layer.cpp "  if (router == \"xmoe\") return" "names a router")
+plant(routers apps/config.cpp "#include \"moe/routers/xmoe.hpp\"" "names a router")

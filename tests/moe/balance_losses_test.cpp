@@ -38,6 +38,10 @@ double slope(const std::string& form, std::size_t token, std::int32_t expert) {
   return static_cast<double>(kExperts) * share / (form == "reference" ? 2.0 : 1.0);
 }
 
+BalanceForm form_named(const std::string& name) {
+  return form_of(MoeOptions().set("moe.balance", name).balance);
+}
+
 double item(const Variable& loss) { return loss.value().item(); }
 
 std::vector<double> softmax_row(const double* g, std::size_t n) {
@@ -61,7 +65,7 @@ TEST_CASE("balance loss: 1 (switch) and 1/k (reference) when uniform, E times th
   }
   for (const std::string form : kForms) {
     CAPTURE(form);
-    const BalanceForm by_name = balance_form_from_name(form);
+    const BalanceForm by_name = form_named(form);
     CHECK(item(load_balance_loss(uniform, Tensor::from(even, {8, 3}), 4, by_name)) ==
           doctest::Approx(form == "reference" ? 1.0 / 3 : 1.0));
     CHECK(item(load_balance_loss(Variable(certain), Tensor::from(same, {8, 1}), 4, by_name)) ==
@@ -77,16 +81,15 @@ TEST_CASE("balance loss: sequences that each collapse on an expert of their own 
     choice.push_back(static_cast<std::int32_t>(t / 2));
   }
   const Tensor experts = Tensor::from(choice, {8, 1});
-  CHECK(item(load_balance_loss(Variable(certain), experts, 2, balance_form_from_name("switch"))) ==
-        doctest::Approx(1.0));
-  CHECK(item(load_balance_loss(Variable(certain), experts, 2, balance_form_from_name("sequence"))) ==
+  CHECK(item(load_balance_loss(Variable(certain), experts, 2, form_named("switch"))) == doctest::Approx(1.0));
+  CHECK(item(load_balance_loss(Variable(certain), experts, 2, form_named("sequence"))) ==
         doctest::Approx(4.0));
 }
 
 TEST_CASE("balance loss: tokens that are no whole number of sequences are refused") {
   const Variable uniform(Tensor::full({kTokens, kExperts}, 0.25, DType::f64));
-  CHECK_THROWS_AS(load_balance_loss(uniform, choices(), 4, balance_form_from_name("sequence")), Error);
-  CHECK_NOTHROW(load_balance_loss(uniform, choices(), 4, balance_form_from_name("switch")));
+  CHECK_THROWS_AS(load_balance_loss(uniform, choices(), 4, form_named("sequence")), Error);
+  CHECK_NOTHROW(load_balance_loss(uniform, choices(), 4, form_named("switch")));
 }
 
 TEST_CASE("balance loss: the gradient flows through the mean probabilities only") {
@@ -96,8 +99,7 @@ TEST_CASE("balance loss: the gradient flows through the mean probabilities only"
     CAPTURE(form);
     logits.clear_grad();
     Tape tape;
-    const Variable loss =
-        load_balance_loss(ops::softmax(logits), choices(), kSequence, balance_form_from_name(form));
+    const Variable loss = load_balance_loss(ops::softmax(logits), choices(), kSequence, form_named(form));
     tape.backward(loss);
     // L = mean_t sum_e s_te p_te with s_te = E f_e: dL/dg_te = p_te (s_te - sum_i s_ti p_ti) / N
     const auto g = logits.value().to_vector<double>(), dg = logits.grad().to_vector<double>();
@@ -138,9 +140,7 @@ TEST_CASE("numeric gradient of both losses") {
   const Variable logits(draw({kTokens, kExperts}, "numeric", 2.0), true, "logits");
   for (const std::string form : kForms) {
     const auto report = testing::gradcheck(
-        [&] {
-          return load_balance_loss(ops::softmax(logits), choices(), kSequence, balance_form_from_name(form));
-        },
+        [&] { return load_balance_loss(ops::softmax(logits), choices(), kSequence, form_named(form)); },
         {logits});
     CHECK_MESSAGE(report.passed, report.to_string());
   }

@@ -23,16 +23,15 @@ std::int64_t total(const Plan& plan) {
   return sum;
 }
 
-MoeOptions compete_options(std::int64_t layer, std::int64_t version = 2) {
-  MoeOptions options = small_options();
-  options.router = "compete";
-  options.layers = 6;
-  options.layer = layer;
-  options.steps = 2000;
-  options.compete.version = version;
-  options.compete.rate = 0.4;
+CompeteOptions compete_options(std::int64_t version = 2) {
+  CompeteOptions options;
+  options.version = version;
+  options.rate = 0.4;
   return options;
 }
+
+// Layer `index` of six.
+nn::Site site_of(std::int64_t index) { return {.index = index, .count = 6, .steps = 2000}; }
 
 std::vector<bool> competitions(CompeteSchedule& schedule, std::uint64_t from, std::uint64_t to) {
   std::vector<bool> steps;
@@ -90,12 +89,12 @@ TEST_CASE("compete schedule: an excess draw moves to the nearest step with room,
 
 TEST_CASE("compete schedule: version 1, each layer draws on its own, lambda(0) = 2/3, lambda(3) = 1/2") {
   constexpr std::int64_t kLayers = 4000;
-  MoeOptions options = compete_options(0, 1);
-  options.compete.iteration = 1;
+  CompeteOptions options = compete_options(1);
+  options.iteration = 1;
   int at_0 = 0, at_3 = 0;
-  for (options.layer = 0; options.layer < kLayers; ++options.layer) {
+  for (std::int64_t layer = 0; layer < kLayers; ++layer) {
     nn::ParameterStore store(3);
-    CompeteSchedule schedule(nn::Scope(store, "schedule"), options);
+    CompeteSchedule schedule(nn::Scope(store, "schedule"), options, site_of(layer));
     at_0 += schedule.competes(0) ? 1 : 0;
     at_3 += schedule.competes(3) ? 1 : 0;
   }
@@ -114,18 +113,19 @@ TEST_CASE("compete schedule: the cap holds where there is no room for all") {
 }
 
 TEST_CASE("compete schedule: part of a step of warm-up is a step, and no window is like another") {
-  MoeOptions options = compete_options(0);
-  options.steps = 2010;  // 5 %: 100.5
-  options.compete.rate = 1.0;
-  options.compete.max_layers = 6;
+  CompeteOptions options = compete_options();
+  nn::Site site = site_of(0);
+  site.steps = 2010;  // 5 %: 100.5
+  options.rate = 1.0;
+  options.max_layers = 6;
   nn::ParameterStore store(3);
-  CompeteSchedule always(nn::Scope(store, "always"), options);
+  CompeteSchedule always(nn::Scope(store, "always"), options, site);
   CHECK(!always.competes(100));
   CHECK(always.competes(101));
 
-  options.compete.rate = 0.4;
-  options.compete.warmup = 0.0;
-  CompeteSchedule schedule(nn::Scope(store, "schedule"), options);
+  options.rate = 0.4;
+  options.warmup = 0.0;
+  CompeteSchedule schedule(nn::Scope(store, "schedule"), options, site);
   CHECK(competitions(schedule, 0, 1000) != competitions(schedule, 1000, 2000));
 }
 
@@ -133,7 +133,8 @@ TEST_CASE("compete schedule: the layers together keep the cap and the warm-up") 
   nn::ParameterStore store(3);
   std::vector<CompeteSchedule> schedules;
   for (std::int64_t layer = 0; layer < 6; ++layer)
-    schedules.emplace_back(nn::Scope(store, fmt::format("layer{}", layer)), compete_options(layer));
+    schedules.emplace_back(nn::Scope(store, fmt::format("layer{}", layer)), compete_options(),
+                           site_of(layer));
   std::int64_t sum = 0;
   for (std::uint64_t s = 0; s < 2000; ++s) {
     int at_once = 0;
@@ -147,7 +148,7 @@ TEST_CASE("compete schedule: the layers together keep the cap and the warm-up") 
 
 TEST_CASE("compete schedule: the plan in force comes from the checkpoint") {
   nn::ParameterStore store(3);
-  CompeteSchedule schedule(nn::Scope(store, "schedule"), compete_options(2));
+  CompeteSchedule schedule(nn::Scope(store, "schedule"), compete_options(), site_of(2));
   const std::vector<bool> begun = competitions(schedule, 0, 500);
   std::vector<NamedTensor> saved;
   for (const NamedTensor& buffer : store.buffers()) saved.push_back({buffer.name, buffer.tensor.clone()});
@@ -155,21 +156,21 @@ TEST_CASE("compete schedule: the plan in force comes from the checkpoint") {
 
   nn::ParameterStore same(3);
   same.preload(saved);
-  CompeteSchedule resumed(nn::Scope(same, "schedule"), compete_options(2));
+  CompeteSchedule resumed(nn::Scope(same, "schedule"), compete_options(), site_of(2));
   CHECK(competitions(resumed, 500, 1500) == rest);
 
   nn::ParameterStore other(4);  // another seed: the rest of the window still is what was saved
   other.preload(saved);
-  CompeteSchedule moved(nn::Scope(other, "schedule"), compete_options(2));
+  CompeteSchedule moved(nn::Scope(other, "schedule"), compete_options(), site_of(2));
   CHECK(competitions(moved, 500, 1000) == std::vector<bool>(rest.begin(), rest.begin() + 500));
   CHECK(competitions(moved, 1000, 1500) != std::vector<bool>(rest.begin() + 500, rest.end()));
 }
 
 TEST_CASE("compete schedule: version 1 draws once per iteration, less and less often") {
-  MoeOptions options = compete_options(0, 1);
-  options.compete.iteration = 10;
+  CompeteOptions options = compete_options(1);
+  options.iteration = 10;
   nn::ParameterStore store(3);
-  CompeteSchedule schedule(nn::Scope(store, "schedule"), options);
+  CompeteSchedule schedule(nn::Scope(store, "schedule"), options, site_of(0));
   const std::vector<bool> steps = competitions(schedule, 0, 20000);
   double early = 0.0, late = 0.0, expected_early = 0.0, expected_late = 0.0;
   for (std::size_t t = 0; t < 2000; ++t) {
@@ -183,8 +184,9 @@ TEST_CASE("compete schedule: version 1 draws once per iteration, less and less o
 }
 
 TEST_CASE("compete schedule: the layers of one decoder have plans of their own and keep the cap together") {
-  MoeOptions options = compete_options(0);
-  options.compete.warmup = 0.0;
+  MoeOptions options = small_options();
+  options.router = "compete";
+  options.set("compete.rate", 0.4).set("compete.warmup", 0.0);
   nn::DecoderOptions model;
   model.vocab = 11;
   model.dim = 8;
@@ -206,7 +208,7 @@ TEST_CASE("compete schedule: the layers of one decoder have plans of their own a
     for (const auto& plan : plans) competing += plan[s];
     most = std::max(most, competing);
   }
-  CHECK(most == options.compete.max_layers);
+  CHECK(most == CompeteOptions{}.max_layers);
   for (std::size_t a = 0; a < plans.size(); ++a)
     for (std::size_t b = a + 1; b < plans.size(); ++b) CHECK(plans[a] != plans[b]);
 }

@@ -27,10 +27,13 @@ inline MoeOptions small_options() {
   return options;
 }
 
-// A layer of width D = 5 with its store. Biases start at 0, which would hide mistakes: they are drawn anew.
+// Where a layer of the tests stands: width D = 5, 50 words, 100 steps.
+inline constexpr nn::Site kSite{.dim = 5, .vocab = 50, .steps = 100};
+
+// A layer with its store. Biases start at 0, which would hide mistakes: they are drawn anew.
 struct SmallLayer {
-  explicit SmallLayer(const MoeOptions& options, DType dtype = DType::f64)
-      : store(3, dtype), layer(nn::Scope(store, "moe"), options, kDim) {
+  explicit SmallLayer(const MoeOptions& options, DType dtype = DType::f64, const nn::Site& site = kSite)
+      : store(3, dtype), layer(nn::Scope(store, "moe"), options, site) {
     for (const nn::Parameter& parameter : store.parameters())
       if (parameter.variable.name().find("bias") != std::string::npos)
         parameter.variable.set_value(draw(parameter.variable.shape(), parameter.variable.name(), 0.5, dtype));
@@ -42,7 +45,7 @@ struct SmallLayer {
     return all;
   }
 
-  static constexpr std::int64_t kDim = 5;
+  static constexpr std::int64_t kDim = kSite.dim;
   nn::ParameterStore store;
   MoeLayer layer;
 };

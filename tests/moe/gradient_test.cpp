@@ -41,10 +41,10 @@ class ObservedLayer : public nn::FeedForward {
 
 TEST_CASE("numeric gradient of the layer through every parameter and its input") {
   const testing::ThreadCount one_thread(1);  // thousands of passes over a few numbers
-  for (const char* order : {"topk_softmax", "softmax_topk"})
+  for (const SelectionOrder order : {SelectionOrder::topk_softmax, SelectionOrder::softmax_topk})
     for (const std::int64_t k : {1, 2, 4})
       for (const double capacity : {0.0, 0.7}) {
-        CAPTURE(order);
+        CAPTURE(nn::name_of(order));
         CAPTURE(k);
         CAPTURE(capacity);
         MoeOptions options = small_options();
@@ -84,8 +84,8 @@ TEST_CASE("numeric gradient of a tiny MoE decoder through every parameter") {
     options.k = k;
     options.z_weight = 0.001;
     std::vector<std::int64_t> chosen;
-    const nn::FeedForwardFactory factory = [&](const nn::Scope& scope, std::int64_t dim, int) {
-      return std::make_unique<ObservedLayer>(std::make_unique<MoeLayer>(scope, options, dim), chosen);
+    const nn::FeedForwardFactory factory = [&](const nn::Scope& scope, const nn::Site& site) {
+      return std::make_unique<ObservedLayer>(std::make_unique<MoeLayer>(scope, options, site), chosen);
     };
     nn::DecoderOptions model;
     model.vocab = 11;

@@ -12,13 +12,15 @@ namespace simsmoe::moe {
 
 namespace {
 
-MoeOptions options_with(const std::string& name, std::int64_t k_min, std::int64_t k_max, std::int64_t steps) {
+KSchedule schedule_of(const std::string& name, std::int64_t k_min, std::int64_t k_max, std::int64_t steps,
+                      const std::string& router = "smoe") {
   MoeOptions options;
+  options.router = router;
   options.experts = 16;
   options.k = 2;
-  options.steps = steps;
-  options.k_schedule = {.name = name, .k_min = k_min, .k_max = k_max};
-  return options;
+  options.k_schedule = {.k_min = k_min, .k_max = k_max};
+  options.set("moe.k_schedule", name);
+  return {options, steps};
 }
 
 // Half to even, as the published code rounds.
@@ -36,8 +38,8 @@ TEST_CASE("k schedule: each formula at every step, and its mirror") {
   };
   for (const std::string name : {"linear", "cosine", "exponential"}) {
     CAPTURE(name);
-    const KSchedule rising(options_with(name, kMin, kMax, kSteps));
-    const KSchedule falling(options_with(name + "_decrease", kMin, kMax, kSteps));
+    const KSchedule rising = schedule_of(name, kMin, kMax, kSteps);
+    const KSchedule falling = schedule_of(name + "_decrease", kMin, kMax, kSteps);
     for (std::int64_t s = 0; s <= kSteps; ++s) {
       CAPTURE(s);
       CHECK(rising.at(s) == formula(name, s));
@@ -47,7 +49,7 @@ TEST_CASE("k schedule: each formula at every step, and its mirror") {
 }
 
 TEST_CASE("k schedule: half of a step rounds to even") {
-  const KSchedule schedule(options_with("linear", 1, 5, 8));  // 4 s / 8
+  const KSchedule schedule = schedule_of("linear", 1, 5, 8);  // 4 s / 8
   CHECK(schedule.at(1) == 1);                                 // 0.5 -> 0
   CHECK(schedule.at(3) == 3);                                 // 1.5 -> 2
   CHECK(schedule.at(5) == 3);                                 // 2.5 -> 2
@@ -55,22 +57,22 @@ TEST_CASE("k schedule: half of a step rounds to even") {
 }
 
 TEST_CASE("k schedule: multi_step doubles in equal intervals") {
-  const KSchedule schedule(options_with("multi_step", 1, 16, 100));
+  const KSchedule schedule = schedule_of("multi_step", 1, 16, 100);
   const std::int64_t expected[] = {1, 2, 4, 8, 16};
   for (std::int64_t s = 0; s < 100; ++s) CHECK(schedule.at(s) == expected[s / 20]);
   CHECK(schedule.at(100) == 16);
-  const KSchedule uneven(options_with("multi_step", 3, 10, 99));  // 3, 6, 10
+  const KSchedule uneven = schedule_of("multi_step", 3, 10, 99);  // 3, 6, 10
   CHECK(uneven.at(32) == 3);
   CHECK(uneven.at(33) == 6);
   CHECK(uneven.at(66) == 10);
-  const KSchedule falling(options_with("multi_step_decrease", 1, 16, 100));
+  const KSchedule falling = schedule_of("multi_step_decrease", 1, 16, 100);
   CHECK(falling.at(0) == 16);
   CHECK(falling.at(99) == 1);
 }
 
 TEST_CASE("k schedule: before the start and after the end it stays within its range") {
   for (const char* name : {"linear", "cosine", "exponential", "multi_step"}) {
-    const KSchedule schedule(options_with(name, 2, 6, 10));
+    const KSchedule schedule = schedule_of(name, 2, 6, 10);
     CHECK(schedule.at(-5) == schedule.at(0));
     CHECK(schedule.at(0) == 2);
     CHECK(schedule.at(1000) == schedule.at(10));
@@ -79,7 +81,7 @@ TEST_CASE("k schedule: before the start and after the end it stays within its ra
 }
 
 TEST_CASE("k schedule: training follows it, inference takes moe.k or what it is asked for") {
-  const KSchedule schedule(options_with("linear", 0, 0, 100));  // E / 2 to E
+  const KSchedule schedule = schedule_of("linear", 0, 0, 100);  // E / 2 to E
   nn::ForwardContext ctx = training_context();
   CHECK(schedule(ctx) == 8);
   ctx.step = 100;
@@ -92,9 +94,9 @@ TEST_CASE("k schedule: training follows it, inference takes moe.k or what it is 
   inference.experts_per_token = 99;
   CHECK(schedule(inference) == 16);
 
-  const KSchedule fixed(options_with("none", 0, 0, 0));
+  const KSchedule fixed = schedule_of("none", 0, 0, 0);
   CHECK(fixed(ctx) == 2);
-  const KSchedule recipe(options_with("auto", 0, 0, 100), "linear");
+  const KSchedule recipe = schedule_of("auto", 0, 0, 100, "smoe_dropout");
   CHECK(recipe(ctx) == 16);
 }
 

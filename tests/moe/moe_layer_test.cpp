@@ -58,7 +58,7 @@ std::vector<double> naive_layer(const SmallLayer& small, const MoeOptions& o, co
     std::vector<std::size_t> best(experts);
     std::iota(best.begin(), best.end(), std::size_t{0});
     std::ranges::stable_sort(best, [&](std::size_t i, std::size_t j) { return p[i] > p[j]; });
-    const bool renormalise = o.router_order == "topk_softmax" && k > 1;
+    const bool renormalise = o.router_order == SelectionOrder::topk_softmax && k > 1;
     double sum = 0.0;
     for (std::size_t j = 0; j < (renormalise ? k : experts); ++j) sum += p[best[j]];
     for (std::size_t j = 0; j < k; ++j) {
@@ -98,11 +98,11 @@ void backward_of(SmallLayer& small, const Tensor& x, nn::ForwardContext& ctx) {
 }  // namespace
 
 TEST_CASE("the layer equals a loop over tokens: every k, both orders, with and without capacity") {
-  for (const char* order : {"topk_softmax", "softmax_topk"})
+  for (const SelectionOrder order : {SelectionOrder::topk_softmax, SelectionOrder::softmax_topk})
     for (const double capacity : {0.0, 0.6})
       for (std::int64_t k = 1; k <= 4; ++k)
         for (const std::int64_t n : {1, 2, 13}) {
-          CAPTURE(order);
+          CAPTURE(nn::name_of(order));
           CAPTURE(capacity);
           CAPTURE(k);
           CAPTURE(n);

@@ -18,17 +18,15 @@ MoeOptions options_of(const std::string& router, std::int64_t k = 2) {
   MoeOptions options = small_options();
   options.router = router;
   options.k = k;
-  options.vocab = 11;
-  options.steps = 100;
   return options;
 }
 
 // What the layer says of small_options() with a change; empty: nothing.
 std::string message_with(const std::function<void(MoeOptions&)>& change,
-                         MoeOptions options = options_of("smoe")) {
-  change(options);
+                         MoeOptions options = options_of("smoe"), const nn::Site& site = kSite) {
   try {
-    const SmallLayer small(options);
+    change(options);
+    const SmallLayer small(options, DType::f64, site);
   } catch (const UserError& error) {
     return error.what();
   }
@@ -37,174 +35,249 @@ std::string message_with(const std::function<void(MoeOptions&)>& change,
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
+// The same, where the change is a value of a key.
+std::string message_of(const std::string& key, const nn::FieldValue& value,
+                       MoeOptions options = options_of("smoe")) {
+  return message_with([&](MoeOptions& o) { o.set(key, value); }, std::move(options));
+}
+
+// Of the options as a program shows them before it begins.
+std::string idle(MoeOptions options) {
+  MoeOptions defaults;
+  defaults.bias = true;  // as in small_options()
+  defaults.router_bias = options.router_bias = false;
+  nn::FieldList list, standard;
+  options.sections(list);
+  defaults.sections(standard);
+  return fmt::format("{}", fmt::join(nn::idle_options(list, standard), ", "));
+}
+
+std::string losses_off(MoeOptions options) {
+  nn::FieldList list;
+  options.sections(list);
+  return fmt::format("{}", fmt::join(nn::losses_off(list), ", "));
+}
+
 }  // namespace
+
+TEST_CASE("bad options: a key that nobody knows, a value of another kind") {
+  CHECK(message_of("xmoe.dmi", 4) == "unknown key 'xmoe.dmi', did you mean 'xmoe.dim'?");
+  CHECK(message_of("moe.jitter", 0.2) == "unknown key 'moe.jitter': it is switch.jitter now");
+  CHECK(message_of("xmoe.dim", "wide") == "xmoe.dim: expected a whole number in [0, 65536], got \"wide\"");
+  CHECK(message_of("moe.bias", 1) == "moe.bias: expected true or false, got 1");
+  CHECK(message_of("moe.z_weight", 1).empty());  // a whole number is a number
+}
 
 TEST_CASE("bad options: the layer") {
   CHECK(message_with([](MoeOptions&) {}).empty());
   CHECK(message_with([](MoeOptions& o) { o.k = 5; }).starts_with("moe.k = 5 is more than moe.experts = 4"));
-  CHECK(message_with([](MoeOptions& o) { o.k = 0; }).starts_with("moe.k must be at least 1"));
-  CHECK(message_with([](MoeOptions& o) { o.experts = 0; }).starts_with("moe.experts must be"));
-  CHECK(message_with([](MoeOptions& o) { o.hidden = 0; }).starts_with("moe.hidden must be"));
-  CHECK(message_with([](MoeOptions& o) { o.dropout = 1.0; }).starts_with("moe.dropout must be"));
-  CHECK(message_with([](MoeOptions& o) { o.init_alike = 1.5; }).starts_with("moe.init_alike must be"));
-  CHECK(message_with([](MoeOptions& o) { o.balance_weight = -1.0; }).starts_with("moe.balance_weight must"));
-  CHECK(message_with([](MoeOptions& o) { o.z_weight = kNan; }).starts_with("moe.z_weight must"));
-  CHECK(
-      message_with([](MoeOptions& o) { o.capacity_factor = -0.5; }).starts_with("moe.capacity_factor must"));
+  CHECK(message_with([](MoeOptions& o) { o.k = 0; }) ==
+        "moe.k: expected a whole number in [1, 65536], got 0");
+  CHECK(message_with([](MoeOptions& o) { o.experts = 0; }).starts_with("moe.experts: expected"));
+  CHECK(message_with([](MoeOptions& o) { o.hidden = 0; }).starts_with("moe.hidden: expected"));
+  CHECK(message_with([](MoeOptions& o) { o.dropout = 1.0; }).starts_with("moe.dropout: expected"));
+  CHECK(message_with([](MoeOptions& o) { o.init_alike = 1.5; }).starts_with("moe.init_alike: expected"));
   CHECK(message_with([](MoeOptions& o) {
-          o.balance = "swich";
-        }).starts_with("moe.balance must be auto or one of switch, first_choice"));
+          o.balance_weight = -1.0;
+        }).starts_with("moe.balance_weight: expected"));
+  CHECK(message_with([](MoeOptions& o) { o.z_weight = kNan; }).starts_with("moe.z_weight: expected"));
   CHECK(message_with([](MoeOptions& o) {
-          o.router_order = "softmax";
-        }).starts_with("moe.router_order must be"));
-  CHECK(message_with([](MoeOptions& o) {
-          o.variant = "repo";
-        }).starts_with("moe.variant must be paper, reference"));
+          o.capacity_factor = -0.5;
+        }).starts_with("moe.capacity_factor: expected"));
+  CHECK(message_of("moe.balance", "swich") ==
+        "moe.balance: expected one of auto, switch, first_choice, sequence, sequence_first_choice, "
+        "reference, got "
+        "\"swich\", did you mean 'switch'?");
+  CHECK(message_of("moe.router_order", "softmax").starts_with("moe.router_order: expected one of"));
+  CHECK(message_of("moe.variant", "repo").starts_with("moe.variant: expected one of paper, reference"));
 }
 
 TEST_CASE("bad options: what one router cannot do and another can") {
   const auto says = [](const std::string& router, const std::function<void(MoeOptions&)>& change,
                        std::int64_t k = 2) { return message_with(change, options_of(router, k)); };
-  const auto scheduled = [](MoeOptions& o) { o.k_schedule.name = "linear"; };
+  const auto scheduled = [](MoeOptions& o) { o.k_schedule.shape = KShape::linear; };
   CHECK(says("smoe", scheduled).empty());
   CHECK(says("gshard", scheduled).starts_with("moe.k_schedule = linear: router gshard has a fixed number"));
   CHECK(says("switch", scheduled, 1).starts_with("moe.k_schedule = linear: router switch"));
   CHECK(says("hash", scheduled).starts_with("moe.k_schedule = linear: router hash"));
-  const auto sequences = [](MoeOptions& o) { o.balance = "sequence"; };
+  const auto sequences = [](MoeOptions& o) { o.balance = Balance::sequence; };
   CHECK(says("xmoe", sequences).empty());
   CHECK(says("gshard", sequences)
             .starts_with("moe.balance = sequence: router gshard has a balance loss of its"));
   CHECK(says("hash", sequences).starts_with("moe.balance = sequence: router hash has no balance loss"));
-  const auto other_order = [](MoeOptions& o) { o.router_order = "softmax_topk"; };
+  const auto other_order = [](MoeOptions& o) { o.router_order = SelectionOrder::softmax_topk; };
   CHECK(says("xmoe", other_order).empty());
   CHECK(says("noisy_topk", other_order).starts_with("moe.router_order = softmax_topk: router noisy_topk"));
   CHECK(says("sigmoid", other_order).starts_with("moe.router_order = softmax_topk: router sigmoid"));
   CHECK(says("compete", [](MoeOptions& o) {
-          o.compete.distillation = "kl";
+          o.set("compete.distillation", "kl");
         }).starts_with("compete.distillation = kl belongs to compete.version = 1"));
   CHECK(says("compete", [](MoeOptions& o) {
-          o.compete.combine_router = true;
+          o.set("compete.combine_router", true);
         }).starts_with("compete.combine_router belongs to compete.version = 1"));
   CHECK(says("compete", [](MoeOptions& o) {
-          o.compete.balance_responses = true;
+          o.set("compete.balance_responses", true);
         }).starts_with("compete.balance_responses belongs to compete.version = 1"));
   CHECK(says("compete", [](MoeOptions& o) {
-          o.compete.version = 1;
-          o.compete.hybrid = 0.1;
+          o.set("compete.version", 1);
+          o.set("compete.hybrid", 0.1);
         }).starts_with("compete.hybrid belongs to compete.version = 2"));
-  const auto crowded = [](MoeOptions& o) { o.layers = 61; };
-  CHECK(says("smoe", crowded).empty());
-  CHECK(says("compete", crowded).starts_with("compete.rate = 0.05 of 61 layers"));
-  CHECK(says("compete", [](MoeOptions& o) {
-          o.layers = 6;
-          o.compete.rate = 0.5;
-        }).empty());
+  const auto crowded = [](const std::string& router, std::int64_t layers, double rate) {
+    return message_with([&](MoeOptions& o) { o.set("compete.rate", rate); }, options_of(router),
+                        {.dim = 5, .count = layers, .steps = 100});
+  };
+  CHECK(crowded("smoe", 61, 0.05).empty());
+  CHECK(crowded("compete", 61, 0.05).starts_with("compete.rate = 0.05 of 61 layers"));
+  CHECK(crowded("compete", 8, 0.5).find("more than compete.max_layers = 3 in every step") !=
+        std::string::npos);
+  CHECK(crowded("compete", 6, 0.5).empty());
   CHECK(says("smoe", [](MoeOptions& o) {
           o.similarity.min_tokens = 3;
         }).starts_with("similarity.min_tokens = 3: debiased CKA needs at least 4"));
 }
 
-TEST_CASE("absent losses name what is off, unused or not enabled") {
-  const auto absent = [](const std::string& router, double z_weight) {
+TEST_CASE("losses that are off are named: at weight 0, without a source, not enabled") {
+  const auto off = [](const std::string& router, double z_weight) {
     MoeOptions options = options_of(router);
     options.z_weight = z_weight;
-    return fmt::format("{}", fmt::join(absent_losses(options), ", "));
+    return losses_off(options);
   };
   const std::string similarity = "similarity (similarity.enabled = false)";
-  CHECK(absent("smoe", 0.0) == "z (moe.z_weight = 0), " + similarity);
-  CHECK(absent("smoe", 0.1) == similarity);
-  CHECK(absent("hash", 0.1) == "balance (router hash has none), z (router hash has none), " + similarity);
-  CHECK(absent("stablemoe", 0.1) == "z (router stablemoe has none), " + similarity);
-  CHECK(absent("stablemoe", 0.0) == similarity);
+  CHECK(off("smoe", 0.0) == "z (moe.z_weight = 0), " + similarity);
+  CHECK(off("smoe", 0.1) == similarity);
+  CHECK(off("hash", 0.1) == "balance (router hash has none), z (router hash has none), " + similarity);
+  CHECK(off("stablemoe", 0.1) == "z (router stablemoe has none), " + similarity);
+  CHECK(off("gshard", 0.0) == "z (moe.z_weight = 0), " + similarity);
 
   MoeOptions options = options_of("compete");
   options.z_weight = 0.1;
-  options.compete.diversity_weight = 0.0;
+  options.set("compete.diversity_weight", 0.0);
   options.similarity.beta = 0.0;
-  const auto all = [&] { return fmt::format("{}", fmt::join(absent_losses(options), ", ")); };
-  CHECK(all() == "diversity (compete.diversity_weight = 0), " + similarity);
-  options.compete.version = 1;
+  CHECK(losses_off(options) == "diversity (compete.diversity_weight = 0), " + similarity);
   options.similarity.enabled = true;
-  CHECK(all() == "similarity (similarity.beta = 0)");
+  CHECK(losses_off(options) == "diversity (compete.diversity_weight = 0), similarity (similarity.beta = 0)");
+  options.set("compete.version", 1);
+  CHECK(losses_off(options) == "diversity (compete.version = 2 only), similarity (similarity.beta = 0)");
+  MoeOptions stable = options_of("stablemoe");
+  stable.set("stablemoe.balance_weight", 0.0);
+  CHECK(losses_off(stable).starts_with(
+      "balance (stablemoe.balance_weight = 0), z (router stablemoe has none)"));
 }
 
-TEST_CASE("options that change nothing are named, with the reason") {
-  const auto idle = [](const std::string& router, const std::function<void(MoeOptions&)>& change) {
-    MoeOptions o = options_of(router);
-    o.router_bias = false;
-    change(o);
-    return fmt::format("{}", fmt::join(idle_options(o), ", "));
+TEST_CASE("options that nothing reads are named, with the reason") {
+  for (const std::string& router : router_names())
+    CHECK(idle(options_of(router)).find("(") == std::string::npos);
+  const auto with = [](const std::string& router, const std::string& key, const nn::FieldValue& value) {
+    return idle(options_of(router).set(key, value));
   };
-  for (const std::string& router : router_names()) CHECK(idle(router, [](MoeOptions&) {}).empty());
-  const auto jitter = [](MoeOptions& o) { o.jitter = 0.2; };
-  CHECK(idle("smoe", jitter) == "moe.jitter (router switch only)");
-  CHECK(idle("switch", jitter).empty());
-  const auto k_max = [](MoeOptions& o) { o.k_schedule.k_max = 3; };
-  CHECK(idle("smoe", k_max) == "moe.k_max (no moe.k_schedule)");
-  CHECK(idle("hyper", k_max).empty());
-  const auto rate = [](MoeOptions& o) { o.compete.rate = 0.2; };
-  CHECK(idle("smoe", rate) == "compete.rate (router compete only)");
-  CHECK(idle("compete", rate).empty());
-  CHECK(idle("compete", [&](MoeOptions& o) {
-          rate(o);
-          o.compete.version = 1;
-          o.compete.warmup = 0.2;
-        }) == "compete.rate (compete.schedule = lambda), compete.warmup (version 2 of router compete only)");
-  const auto sigma = [](MoeOptions& o) { o.similarity.sigma = 2.0; };
-  CHECK(idle("smoe", sigma) == "similarity.sigma (similarity.enabled = false)");
-  CHECK(idle("smoe", [&](MoeOptions& o) {
-          sigma(o);
-          o.similarity.enabled = true;
-        }) == "similarity.sigma (similarity.kernel rbf only)");
-  CHECK(idle("smoe", [&](MoeOptions& o) {
-          sigma(o);
-          o.similarity.enabled = true;
-          o.similarity.kernel = "rbf";
-        }).empty());
+  CHECK(with("smoe", "switch.jitter", 0.2) == "switch.jitter (router switch only)");
+  CHECK(with("switch", "switch.jitter", 0.2).empty());
+  CHECK(with("hash", "moe.balance_weight", 0.5) == "moe.balance_weight (router hash has none)");
+  CHECK(with("stablemoe", "moe.balance_weight", 0.5) ==
+        "moe.balance_weight (router stablemoe has a balance loss of its own)");
+  CHECK(with("gshard", "moe.balance_weight", 0.5).empty());
+  CHECK(with("smoe", "moe.k_max", 3) == "moe.k_max (no moe.k_schedule)");
+  CHECK(with("hyper", "moe.k_max", 3).empty());
+  CHECK(with("switch", "moe.k_max", 3) ==
+        "moe.k_max (router switch has a fixed number of experts per token)");
+  MoeOptions biased = options_of("hash");
+  nn::FieldList list, standard;
+  MoeOptions defaults;
+  biased.sections(list);
+  defaults.sections(standard);
+  CHECK(nn::idle_options(list, standard) ==
+        std::vector<std::string>{"moe.router_bias (router hash has no such bias)"});
+
+  MoeOptions compete = options_of("compete").set("compete.rate", 0.2);
+  CHECK(idle(compete).empty());
+  CHECK(with("smoe", "compete.rate", 0.2) == "compete.rate (router compete only)");
+  compete.set("compete.version", 1).set("compete.warmup", 0.2);
+  CHECK(idle(compete) ==
+        "compete.rate (compete.schedule = lambda), compete.warmup (compete.version = 2 only)");
+
+  MoeOptions similar = options_of("smoe").set("similarity.sigma", 2.0);
+  CHECK(idle(similar) == "similarity.sigma (similarity.enabled = false)");
+  similar.similarity.enabled = true;
+  CHECK(idle(similar) == "similarity.sigma (similarity.kernel rbf only)");
+  similar.similarity.kernel = KernelChoice::rbf;
+  CHECK(idle(similar).empty());
+  similar.similarity.kernel = KernelChoice::automatic;
+  similar.variant = Variant::reference;  // whose kernel is rbf
+  CHECK(idle(similar).empty());
+}
+
+TEST_CASE("the options of a router of one's own are described, checked and set like the others") {
+  struct WarmOptions {
+    double heat = 1.0;
+    void fields(nn::FieldList& add) { add("heat", &heat, "of the scores", nn::above(0)); }
+    void check() const {
+      if (heat == 13.0) throw UserError("warm.heat = 13 is bad luck");
+    }
+  };
+  double seen = 0.0;
+  MoeOptions options = options_of("smoe");
+  options.custom_router = {.name = "warm",
+                           .make =
+                               [&](const nn::Scope& scope, MoeOptions o, const nn::Site& site) {
+                                 seen = o.router_options().as<WarmOptions>().heat;
+                                 o.custom_router = {};
+                                 return make_router(scope, o, site);
+                               },
+                           .options = nn::OptionSet(WarmOptions{})};
+  CHECK(message_of("warm.heat", 2.0, options).empty());
+  CHECK(seen == 2.0);
+  CHECK(message_of("warm.heat", -2.0, options) == "warm.heat: expected a number > 0, got -2");
+  CHECK(message_of("warm.heat", 13.0, options) == "warm.heat = 13 is bad luck");
+  CHECK_THROWS_AS(options.router_options().as<SimilarityOptions>(), Error);
 }
 
 TEST_CASE("bad options: the routers") {
   const std::string unknown = message_with([](MoeOptions& o) { o.router = "smoee"; });
-  CHECK(unknown.starts_with("moe.router must be one of smoe, noisy_topk"));
-  CHECK(unknown.ends_with("got 'smoee'"));
-  CHECK(message_with([](MoeOptions& o) { o.importance_weight = -1.0; }).starts_with("moe.importance_weight"));
-  CHECK(message_with([](MoeOptions& o) { o.load_weight = kNan; }).starts_with("moe.load_weight"));
-  CHECK(message_with([](MoeOptions& o) { o.jitter = 1.0; }).starts_with("moe.jitter must be in [0, 1)"));
-  CHECK(message_with([](MoeOptions& o) { o.bias_update_rate = -0.1; }).starts_with("moe.bias_update_rate"));
-  CHECK(message_with([](MoeOptions& o) { o.router_dim = -1; }).starts_with("moe.router_dim"));
-  CHECK(message_with([](MoeOptions& o) {
-          o.stablemoe.stage1 = 1.5;
-        }).starts_with("stablemoe.stage1 must be in"));
-  CHECK(message_with([](MoeOptions& o) {
-          o.stablemoe.distilled_dim = 0;
-        }).starts_with("stablemoe.distilled_dim"));
-  CHECK(message_with([](MoeOptions& o) { o.hyper.size = 0; }).starts_with("hyper.size"));
+  CHECK(unknown.starts_with("moe.router: expected one of smoe, noisy_topk"));
+  CHECK(unknown.ends_with("got \"smoee\", did you mean 'smoe'?"));
+  const auto refused = [](const std::string& key, const nn::FieldValue& value) {
+    const std::string router = key.substr(0, key.find('.'));
+    return message_of(key, value, options_of(router, router == "switch" ? 1 : 2))
+        .starts_with(key + ": expected");
+  };
+  CHECK(refused("noisy_topk.importance_weight", -1.0));
+  CHECK(refused("noisy_topk.load_weight", kNan));
+  CHECK(refused("switch.jitter", 1.0));
+  CHECK(refused("loss_free.rate", -0.1));
+  CHECK(refused("xmoe.dim", -1));
+  CHECK(refused("stablemoe.stage1", 1.5));
+  CHECK(refused("stablemoe.distilled_dim", 0));
+  CHECK(refused("stablemoe.balance_weight", -0.1));
+  CHECK(refused("stablemoe.distill_weight", -0.1));
+  CHECK(refused("hyper.size", 0));
 
   CHECK(message_with([](MoeOptions& o) { o.k = 2; }, options_of("switch")).find("moe.k must be 1, got 2") !=
         std::string::npos);
   CHECK(message_with([](MoeOptions& o) { o.k = 1; }, options_of("gshard")).find("moe.k must be 2, got 1") !=
         std::string::npos);
+  const auto at = [](const std::string& router, const nn::Site& site) {
+    return message_with([](MoeOptions&) {}, options_of(router), site);
+  };
   for (const char* router : {"hash", "stablemoe"})
-    CHECK(
-        message_with([](MoeOptions& o) { o.vocab = 0; }, options_of(router)).find("size of the vocabulary") !=
-        std::string::npos);
-  CHECK(message_with([](MoeOptions& o) { o.steps = 0; }, options_of("stablemoe"))
-            .find("number of training steps") != std::string::npos);
+    CHECK(at(router, {.dim = 5, .steps = 100}).find("size of the vocabulary") != std::string::npos);
+  CHECK(at("stablemoe", {.dim = 5, .vocab = 11}).find("number of training steps") != std::string::npos);
 }
 
 TEST_CASE("bad options: the schedule of k") {
   const auto with = [](const std::function<void(KScheduleOptions&)>& change, std::int64_t steps = 100) {
-    return message_with([&](MoeOptions& o) {
-      o.k_schedule.name = "linear";
-      o.steps = steps;
-      change(o.k_schedule);
-    });
+    return message_with(
+        [&](MoeOptions& o) {
+          o.k_schedule.shape = KShape::linear;
+          change(o.k_schedule);
+        },
+        options_of("smoe"), {.dim = 5, .steps = steps});
   };
   CHECK(with([](KScheduleOptions&) {}).empty());
-  CHECK(with([](KScheduleOptions& s) { s.name = "liner"; }).find("got 'liner'") != std::string::npos);
-  CHECK(with([](KScheduleOptions& s) { s.name = "none_decrease"; }).starts_with("moe.k_schedule must be"));
-  CHECK(with([](KScheduleOptions& s) { s.k_min = -1; }).starts_with("moe.k_min must"));
-  CHECK(with([](KScheduleOptions& s) { s.k_max = 5; }).find("moe.k_max must be in [0, 4]") !=
+  CHECK(message_of("moe.k_schedule", "liner").find("got \"liner\", did you mean 'linear'?") !=
+        std::string::npos);
+  CHECK(message_of("moe.k_schedule", "none_decrease").starts_with("moe.k_schedule: expected one of"));
+  CHECK(with([](KScheduleOptions& s) { s.k_min = -1; }).starts_with("moe.k_min: expected"));
+  CHECK(with([](KScheduleOptions& s) { s.k_max = 5; }).find("stay within moe.experts = 4") !=
         std::string::npos);
   CHECK(with([](KScheduleOptions& s) {
           s.k_min = 3, s.k_max = 2;
@@ -212,59 +285,51 @@ TEST_CASE("bad options: the schedule of k") {
   CHECK(with([](KScheduleOptions&) {}, 0).find("number of training steps") != std::string::npos);
   // Routers whose recipe has a schedule need the number of steps without being asked for one.
   for (const char* router : {"smoe_dropout", "hyper"})
-    CHECK(message_with([](MoeOptions& o) { o.steps = 0; }, options_of(router))
-              .find("number of training steps") != std::string::npos);
+    CHECK(message_with([](MoeOptions&) {}, options_of(router), {.dim = 5}).find("number of training steps") !=
+          std::string::npos);
 }
 
 TEST_CASE("bad options: competition") {
-  const auto with = [](const std::function<void(CompeteOptions&)>& change) {
-    return message_with([&](MoeOptions& o) { change(o.compete); }, options_of("compete"));
+  const auto with = [](const std::string& key, const nn::FieldValue& value) {
+    return message_of("compete." + key, value, options_of("compete"));
   };
-  CHECK(with([](CompeteOptions&) {}).empty());
-  CHECK(with([](CompeteOptions& c) { c.version = 3; }).starts_with("compete.version must be 1 or 2, got 3"));
-  CHECK(with([](CompeteOptions& c) { c.response = "max"; }).starts_with("compete.response must be"));
-  CHECK(with([](CompeteOptions& c) { c.schedule = "always"; }).starts_with("compete.schedule must be"));
-  CHECK(with([](CompeteOptions& c) { c.schedule = "lambda"; }).find("compete.version = 1") !=
-        std::string::npos);
-  CHECK(with([](CompeteOptions& c) { c.distillation = "l1"; }).starts_with("compete.distillation must be"));
-  CHECK(with([](CompeteOptions& c) { c.rate = 1.1; }).starts_with("compete.rate must be in [0, 1]"));
-  CHECK(with([](CompeteOptions& c) { c.rate = kNan; }).starts_with("compete.rate must be in [0, 1]"));
-  CHECK(with([](CompeteOptions& c) { c.warmup = -0.1; }).starts_with("compete.warmup must be"));
-  CHECK(with([](CompeteOptions& c) { c.max_layers = 0; }).starts_with("compete.max_layers must"));
-  CHECK(with([](CompeteOptions& c) { c.iteration = 0; }).starts_with("compete.iteration must"));
-  CHECK(with([](CompeteOptions& c) { c.router_weight = -1.0; }).starts_with("compete.router_weight must"));
-  CHECK(with([](CompeteOptions& c) {
-          c.diversity_weight = -1.0;
-        }).starts_with("compete.diversity_weight must"));
-  CHECK(with([](CompeteOptions& c) { c.hybrid = -1.0; }).starts_with("compete.hybrid must"));
-  CHECK(message_with(
-            [](MoeOptions& o) {
-              o.layers = 8;
-              o.compete.rate = 0.5;
-            },
-            options_of("compete"))
-            .find("more than compete.max_layers = 3 in every step") != std::string::npos);
+  const auto refused = [&](const std::string& key, const nn::FieldValue& value) {
+    return with(key, value).starts_with(fmt::format("compete.{}: expected", key));
+  };
+  CHECK(with("rate", 0.1).empty());
+  CHECK(with("version", 3) == "compete.version: expected a whole number in [1, 2], got 3");
+  CHECK(refused("response", "max"));
+  CHECK(refused("schedule", "always"));
+  CHECK(with("schedule", "lambda").find("compete.version = 1") != std::string::npos);
+  CHECK(refused("distillation", "l1"));
+  CHECK(refused("rate", 1.1));
+  CHECK(refused("rate", kNan));
+  CHECK(refused("warmup", -0.1));
+  CHECK(refused("max_layers", 0));
+  CHECK(refused("iteration", 0));
+  CHECK(refused("router_weight", -1.0));
+  CHECK(refused("diversity_weight", -1.0));
+  CHECK(refused("hybrid", -1.0));
 }
 
 TEST_CASE("similarity learning: what is left open follows the variant, what is said stays") {
-  MoeOptions o = options_of("smoe");
-  const auto resolved = [&] {
-    const SimilarityOptions s = resolved_similarity(o);
-    return fmt::format("{} {} {}", s.kernel, s.estimator, s.min_tokens);
+  SimilarityOptions o;
+  const auto resolved = [&](Variant variant) {
+    const SimilarityOptions s = o.resolved(variant);
+    return fmt::format("{} {} {}", nn::name_of(s.kernel), nn::name_of(s.estimator), s.min_tokens);
   };
-  CHECK(resolved_similarity(o).max_tokens == 256);
-  CHECK(resolved() == "rbf_median debiased 4");
-  o.similarity.estimator = "biased";
-  CHECK(resolved() == "rbf_median biased 4");
-  o.variant = "reference";
-  CHECK(resolved() == "rbf biased 2");
-  CHECK(resolved_similarity(o).max_tokens > 1'000'000'000);
-  o.similarity.estimator = "debiased";
-  CHECK(resolved() == "rbf debiased 4");
-  o.similarity.estimator = "auto";
-  o.similarity.kernel = "linear";
-  o.similarity.min_tokens = 7;
-  CHECK(resolved() == "linear biased 7");
+  CHECK(o.resolved(Variant::paper).max_tokens == 256);
+  CHECK(resolved(Variant::paper) == "rbf_median debiased 4");
+  o.estimator = Estimator::biased;
+  CHECK(resolved(Variant::paper) == "rbf_median biased 4");
+  CHECK(resolved(Variant::reference) == "rbf biased 2");
+  CHECK(o.resolved(Variant::reference).max_tokens > 1'000'000'000);
+  o.estimator = Estimator::debiased;
+  CHECK(resolved(Variant::reference) == "rbf debiased 4");
+  o.estimator = Estimator::automatic;
+  o.kernel = KernelChoice::linear;
+  o.min_tokens = 7;
+  CHECK(resolved(Variant::reference) == "linear biased 7");
 }
 
 TEST_CASE("bad options: similarity learning") {
@@ -275,18 +340,20 @@ TEST_CASE("bad options: similarity learning") {
     });
   };
   CHECK(with([](SimilarityOptions&) {}).empty());
-  CHECK(with([](SimilarityOptions& s) { s.beta = -1.0; }).starts_with("similarity.beta must"));
-  CHECK(with([](SimilarityOptions& s) { s.frequency = -1.0; }).starts_with("similarity.frequency must"));
+  CHECK(with([](SimilarityOptions& s) { s.beta = -1.0; }).starts_with("similarity.beta: expected"));
+  CHECK(with([](SimilarityOptions& s) { s.frequency = -1.0; }).starts_with("similarity.frequency: expected"));
   CHECK(with([](SimilarityOptions& s) {
           s.threshold = 1.0;
         }).starts_with("similarity.threshold = 1 can never"));
-  CHECK(with([](SimilarityOptions& s) { s.threshold = kNan; }).starts_with("similarity.threshold = nan"));
-  CHECK(with([](SimilarityOptions& s) { s.loss = "ckaa"; }).find("similarity.loss") != std::string::npos);
-  CHECK(with([](SimilarityOptions& s) { s.kernel = "gauss"; }).find("similarity.kernel") !=
-        std::string::npos);
-  CHECK(
-      with([](SimilarityOptions& s) { s.estimator = "HSIC1"; }).starts_with("similarity.estimator must be"));
-  CHECK(with([](SimilarityOptions& s) { s.sigma = 0.0; }).starts_with("similarity.sigma must be positive"));
+  CHECK(with([](SimilarityOptions& s) {
+          s.threshold = kNan;
+        }).starts_with("similarity.threshold: expected a number, got nan"));
+  CHECK(message_of("similarity.loss", "ckaa").starts_with("similarity.loss: expected one of"));
+  CHECK(message_of("similarity.kernel", "gauss").starts_with("similarity.kernel: expected one of"));
+  CHECK(message_of("similarity.estimator", "HSIC1").starts_with("similarity.estimator: expected one of"));
+  CHECK(with([](SimilarityOptions& s) {
+          s.sigma = 0.0;
+        }).starts_with("similarity.sigma: expected a number > 0"));
   CHECK(with([](SimilarityOptions& s) { s.min_tokens = 1; }).starts_with("similarity.min_tokens must"));
   CHECK(with([](SimilarityOptions& s) { s.max_tokens = 3; }).starts_with("similarity.max_tokens must"));
   const auto enable = [](MoeOptions& o) { o.similarity.enabled = true; };
@@ -297,7 +364,7 @@ TEST_CASE("bad options: similarity learning") {
   MoeOptions lonely = options_of("smoe", 1);
   lonely.experts = 1;
   CHECK(message_with(enable, lonely).find("moe.experts must be at least 2") != std::string::npos);
-  CHECK(message_with(enable, options_of("hash", 1)).find("moe.router = hash has none") != std::string::npos);
+  CHECK(message_with(enable, options_of("hash", 1)).find("router hash has none") != std::string::npos);
 }
 
 TEST_CASE("a checkpoint of another router is refused by name") {
@@ -309,7 +376,7 @@ TEST_CASE("a checkpoint of another router is refused by name") {
     nn::ParameterStore store(3, DType::f64);
     store.preload(std::move(tensors));
     try {
-      const MoeLayer layer(nn::Scope(store, "moe"), options_of(wanted), SmallLayer::kDim);
+      const MoeLayer layer(nn::Scope(store, "moe"), options_of(wanted), kSite);
       nn::check_all_claimed(store);
     } catch (const UserError& error) {
       return error.what();

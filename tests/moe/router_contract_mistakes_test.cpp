@@ -43,8 +43,9 @@ using Route = std::function<RouterOutput(Parts& parts, const Variable& x, nn::Fo
 
 class SpoiltRouter : public moe::Router {
  public:
-  SpoiltRouter(const nn::Scope& scope, const moe::MoeOptions& options, std::int64_t dim, Route route)
-      : parts_{.weight = scope.parameter("weight", {options.experts, dim}, nn::init::kaiming_uniform(dim)),
+  SpoiltRouter(const nn::Scope& scope, const moe::MoeOptions& options, const nn::Site& site, Route route)
+      : parts_{.weight = scope.parameter("weight", {options.experts, site.dim},
+                                         nn::init::kaiming_uniform(site.dim)),
                .passes = scope.buffer("passes", {1}, DType::f64),
                .k = options.k},
         configured_k_(options.k),
@@ -264,8 +265,9 @@ TEST_CASE("contract: each planted mistake breaks the clauses meant and no other"
     Promise promise;
     promise.name = mistake.name;
     promise.uniform_balance = 1.0;
-    promise.options.custom_router = [&](const nn::Scope& scope, const moe::MoeOptions& o, std::int64_t dim) {
-      return std::make_unique<SpoiltRouter>(scope, o, dim, mistake.route);
+    promise.options.custom_router.make = [&](const nn::Scope& scope, const moe::MoeOptions& o,
+                                             const nn::Site& site) {
+      return std::make_unique<SpoiltRouter>(scope, o, site, mistake.route);
     };
     if (mistake.adjust) mistake.adjust(promise);
     std::string messages;

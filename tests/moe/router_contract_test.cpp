@@ -34,10 +34,10 @@ void add_similarity(Promise& promise) {
 // names what `adjust` makes of the router.
 void check_all(const std::string& router, const std::vector<std::int64_t>& ks, const Adjust& adjust = {},
                const std::string& phase = {}) {
-  for (const char* variant : {"paper", "reference"})
+  for (const moe::Variant variant : {moe::Variant::paper, moe::Variant::reference})
     for (const std::int64_t k : ks) {
       Promise promise;
-      promise.name = fmt::format("{} k={}{}", variant, k, phase.empty() ? "" : " " + phase);
+      promise.name = fmt::format("{} k={}{}", nn::name_of(variant), k, phase.empty() ? "" : " " + phase);
       promise.options.router = router;
       promise.options.variant = variant;
       promise.options.k = k;
@@ -54,17 +54,14 @@ const std::vector<std::int64_t> kAll = {1, 2, 4};
 
 // Of the layer's balance loss.
 double uniform_balance(const Promise& promise) {
-  const std::string& router = promise.options.router;
-  const bool by_sequence =
-      router == "sigmoid" || (router == "compete" && promise.options.compete.version == 2);
-  const bool divided = promise.options.reference() && !by_sequence;
+  const bool divided = promise.options.balance_form() == moe::Balance::reference;
   return divided ? 1.0 / static_cast<double>(promise.options.k) : 1.0;
 }
 
 void freeze_map(Promise& promise) { promise.frozen = {"weight", "bias"}; }
 
 void freeze_hypernetwork(Promise& promise) {
-  promise.options.hyper.size = 8;
+  promise.options.set("hyper.size", 8);
   promise.frozen = {"up.weight", "up.bias", "down.weight", "down.bias"};
 }
 
@@ -73,7 +70,7 @@ void freeze_hypernetwork(Promise& promise) {
 TEST_CASE("contract: smoe") {
   check_all("smoe", kAll, [](Promise& p) { p.uniform_balance = uniform_balance(p); });
   const Adjust softmax_first = [](Promise& p) {
-    p.options.router_order = "softmax_topk";
+    p.options.router_order = moe::SelectionOrder::softmax_topk;
     p.weights = WeightSum::at_most_one;
   };
   check_all("smoe", kAll, softmax_first, "softmax_topk");
@@ -130,7 +127,7 @@ TEST_CASE("contract: expert_choice") {
 
 TEST_CASE("contract: xmoe") {
   check_all("xmoe", kAll, [](Promise& p) {
-    p.options.router_dim = 4;
+    p.options.set("xmoe.dim", 4);
     p.uniform_balance = uniform_balance(p);
     if (p.options.reference()) p.changes = Changes::parameters;
   });
@@ -138,8 +135,8 @@ TEST_CASE("contract: xmoe") {
 
 TEST_CASE("contract: stablemoe") {
   const Adjust stage1 = [](Promise& p) {
-    p.options.stablemoe.distilled_dim = 3;
-    p.options.stablemoe.stage1 = 0.1;
+    p.options.set("stablemoe.distilled_dim", 3);
+    p.options.set("stablemoe.stage1", 0.1);
     p.descending = p.top_k_of_logits = false;  // evaluation chooses by the distilled scores
     p.not_from_task = {"word_embedding", "distilled"};
     p.uniform_balance = 0.0;
@@ -179,11 +176,11 @@ TEST_CASE("contract: hyper") {
   };
   const Adjust fixed_k = [](Promise& p) {
     freeze_hypernetwork(p);
-    p.options.k_schedule.name = "none";
+    p.options.k_schedule.shape = moe::KShape::none;
   };
   const Adjust trainable = [&](Promise& p) {
     fixed_k(p);
-    p.options.hyper.trainable = true;
+    p.options.set("hyper.trainable", true);
     p.frozen = {};
   };
   check_all("hyper", {2}, frozen, "growing k");
@@ -192,32 +189,32 @@ TEST_CASE("contract: hyper") {
 }
 
 TEST_CASE("contract: k schedules, on a router that learns") {
-  const auto schedule = [](const std::string& name, std::int64_t k_at_10) {
+  const auto schedule = [](moe::KShape shape, std::int64_t k_at_10) {
     return [=](Promise& p) {
-      p.options.k_schedule = {.name = name, .k_min = 1, .k_max = 4};
+      p.options.k_schedule = {.shape = shape, .k_min = 1, .k_max = 4};
       p.step = 10;
       p.training_k = k_at_10;
     };
   };
-  check_all("smoe", {2}, schedule("linear", 2), "linear");
-  check_all("smoe", {2}, schedule("cosine", 1), "cosine");
-  check_all("smoe", {2}, schedule("exponential", 1), "exponential");
-  check_all("smoe", {2}, schedule("multi_step", 1), "multi_step");
-  check_all("smoe", {2}, schedule("linear_decrease", 3), "linear_decrease");
+  check_all("smoe", {2}, schedule(moe::KShape::linear, 2), "linear");
+  check_all("smoe", {2}, schedule(moe::KShape::cosine, 1), "cosine");
+  check_all("smoe", {2}, schedule(moe::KShape::exponential, 1), "exponential");
+  check_all("smoe", {2}, schedule(moe::KShape::multi_step, 1), "multi_step");
+  check_all("smoe", {2}, schedule(moe::KShape::linear_decrease, 3), "linear_decrease");
 }
 
 TEST_CASE("contract: compete") {
   const Adjust router_step = [](Promise& p) {
-    p.options.compete.rate = 0.0;
+    p.options.set("compete.rate", 0.0);
     p.changes = Changes::buffers;  // the plan of the competitions
     p.uniform_balance = uniform_balance(p);
   };
   const Adjust competition = [&](Promise& p) {
     router_step(p);
-    p.options.compete.rate = 1.0;
-    p.options.compete.warmup = 0.0;
-    p.options.compete.hybrid = 0.1;
-    p.options.compete.router_weight = p.options.compete.diversity_weight = 0.5;
+    p.options.set("compete.rate", 1.0);
+    p.options.set("compete.warmup", 0.0);
+    p.options.set("compete.hybrid", 0.1);
+    p.options.set("compete.router_weight", 0.5).set("compete.diversity_weight", 0.5);
     p.top_k_of_logits = false;  // the responses choose
     p.not_from_task = {"weight", "bias"};
     p.stopped_losses = {"router"};
@@ -225,13 +222,13 @@ TEST_CASE("contract: compete") {
   const auto version1 = [&](const std::string& distillation) {
     return [&, distillation](Promise& p) {
       competition(p);
-      p.options.compete.version = 1;
-      p.options.compete.hybrid = 0.0;
-      p.options.compete.schedule = "bernoulli";
-      p.options.compete.distillation = distillation;
-      p.options.compete.balance_responses = distillation == "mse";
+      p.options.set("compete.version", 1);
+      p.options.set("compete.hybrid", 0.0);
+      p.options.set("compete.schedule", "bernoulli");
+      p.options.set("compete.distillation", distillation);
+      p.options.set("compete.balance_responses", distillation == "mse");
       p.uniform_balance = {};
-      if (p.options.compete.balance_responses) p.uniform_balance = uniform_balance(p);
+      if (distillation == "mse") p.uniform_balance = uniform_balance(p);
     };
   };
   check_all("compete", kAll, router_step, "router step");

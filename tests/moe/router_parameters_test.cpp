@@ -9,13 +9,11 @@ namespace simsmoe::moe {
 
 namespace {
 
-MoeOptions options_of(const std::string& router, const std::string& variant = "paper") {
+MoeOptions options_of(const std::string& router, Variant variant = Variant::paper) {
   MoeOptions options = small_options();
   options.router = router;
   options.variant = variant;
   options.k = router == "switch" ? 1 : 2;
-  options.vocab = 50;
-  options.steps = 100;
   options.router_bias = false;
   return options;
 }
@@ -37,7 +35,7 @@ std::vector<double> row_lengths(const MoeOptions& options, const std::string& na
 TEST_CASE("routers begin as their papers say") {
   const MoeOptions xmoe = [] {
     MoeOptions options = options_of("xmoe");
-    options.router_dim = 4;
+    options.set("xmoe.dim", 4);
     return options;
   }();
   // orthogonal: where there are no more rows than columns, each has the length of the gain
@@ -49,7 +47,7 @@ TEST_CASE("routers begin as their papers say") {
     CHECK(length == doctest::Approx(0.32));
   for (const char* name : {"moe.router.weight", "moe.router.noise"}) {
     for (const double length : row_lengths(options_of("noisy_topk"), name)) CHECK(length == 0.0);
-    const SmallLayer reference(options_of("noisy_topk", "reference"));
+    const SmallLayer reference(options_of("noisy_topk", Variant::reference));
     for (const double w : reference.parameter(name).value().to_vector<double>()) {
       CHECK(w != 0.0);
       CHECK(std::abs(w) <= 0.5);  // 1 / sqrt(E)
@@ -58,16 +56,16 @@ TEST_CASE("routers begin as their papers say") {
 }
 
 TEST_CASE("xmoe: its space has half as many dimensions as there are experts, and 8 in the reference") {
-  const auto width = [](const std::string& variant, std::int64_t experts, std::int64_t router_dim = 0) {
+  const auto width = [](Variant variant, std::int64_t experts, std::int64_t router_dim = 0) {
     MoeOptions options = options_of("xmoe", variant);
     options.experts = experts;
-    options.router_dim = router_dim;
+    options.set("xmoe.dim", router_dim);
     return SmallLayer(options).parameter("moe.router.down").size(0);
   };
-  CHECK(width("paper", 8) == 4);
-  CHECK(width("paper", 3) == 2);
-  CHECK(width("reference", 4) == 8);
-  CHECK(width("reference", 4, 3) == 3);
+  CHECK(width(Variant::paper, 8) == 4);
+  CHECK(width(Variant::paper, 3) == 2);
+  CHECK(width(Variant::reference, 4) == 8);
+  CHECK(width(Variant::reference, 4, 3) == 3);
 }
 
 TEST_CASE("the map has a bias where the published code has one and the variant is reference") {
@@ -77,12 +75,12 @@ TEST_CASE("the map has a bias where the published code has one and the variant i
   for (const char* router : {"smoe", "switch", "gshard", "random", "smoe_dropout"}) {
     CAPTURE(router);
     CHECK(!has_bias(options_of(router)));
-    CHECK(has_bias(options_of(router, "reference")));
+    CHECK(has_bias(options_of(router, Variant::reference)));
   }
   for (const char* router : {"sigmoid", "loss_free", "expert_choice", "compete"})
-    CHECK(!has_bias(options_of(router, "reference")));
-  MoeOptions compete = options_of("compete", "reference");
-  compete.compete.version = 1;
+    CHECK(!has_bias(options_of(router, Variant::reference)));
+  MoeOptions compete = options_of("compete", Variant::reference);
+  compete.set("compete.version", 1);
   CHECK(has_bias(compete));
 }
 

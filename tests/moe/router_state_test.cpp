@@ -16,9 +16,7 @@ MoeOptions options_of(const std::string& router, std::int64_t k = 2) {
   MoeOptions options = small_options();
   options.router = router;
   options.k = k;
-  options.vocab = 50;
-  options.steps = 100;
-  options.k_schedule.name = "none";
+  options.k_schedule.shape = KShape::none;
   return options;
 }
 
@@ -33,8 +31,8 @@ std::vector<double> output(SmallLayer& small, nn::ForwardContext ctx) {
 // Scores tokens as the plain router does, and then sends them nowhere.
 class UndecidedRouter : public Router {
  public:
-  UndecidedRouter(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim)
-      : inner_(make_router(scope, options, dim)) {}
+  UndecidedRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
+      : inner_(make_router(scope, options, site)) {}
 
   RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) override {
     RouterOutput out = inner_->route(x, experts, ctx);
@@ -55,9 +53,9 @@ TEST_CASE("a router that chooses nothing: the output is 0, gradients are 0, no p
     options.z_weight = 0.0;
     options.similarity.enabled = true;
     options.similarity.frequency = 0.0;
-    options.custom_router = [](const nn::Scope& scope, MoeOptions o, std::int64_t dim) {
+    options.custom_router.make = [](const nn::Scope& scope, MoeOptions o, const nn::Site& site) {
       o.custom_router = {};
-      return std::make_unique<UndecidedRouter>(scope, o, dim);
+      return std::make_unique<UndecidedRouter>(scope, o, site);
     };
     SmallLayer small(options);
     const Variable x(draw({1, 9, SmallLayer::kDim}, "x"), true, "x");
@@ -95,7 +93,7 @@ TEST_CASE("hyper: the router is generated once for inference, and anew after tra
 
 TEST_CASE("loss_free: the bias moves against the load, by its rate, in training only") {
   MoeOptions options = options_of("loss_free", 1);
-  options.bias_update_rate = 0.25;
+  options.set("loss_free.rate", 0.25);
   SmallLayer small(options);
   const Variable bias = small.parameter("moe.router.bias");
   bias.set_value(Tensor::from(std::vector<double>{0, 0, 100, 0}, {4}));
@@ -108,7 +106,7 @@ TEST_CASE("loss_free: the bias moves against the load, by its rate, in training 
 
 TEST_CASE("loss_free: the bias evens out the load, and weighs nothing") {
   MoeOptions options = options_of("loss_free", 1);
-  options.bias_update_rate = 0.01;
+  options.set("loss_free.rate", 0.01);
   SmallLayer small(options);
   small.parameter("moe.router.bias").set_value(Tensor::from(std::vector<double>{0, 0, 1, 0}, {4}));
   const Variable x(draw({1, 64, SmallLayer::kDim}, "many"));
@@ -162,8 +160,8 @@ TEST_CASE("expert_choice: of equal tokens the earlier ones are taken") {
 
 TEST_CASE("compete: the experts compete without dropout") {
   MoeOptions options = options_of("compete");
-  options.compete.rate = 1.0;
-  options.compete.warmup = 0.0;
+  options.set("compete.rate", 1.0);
+  options.set("compete.warmup", 0.0);
   options.dropout = 0.5;
   SmallLayer small(options);
   const Variable x(draw({9, SmallLayer::kDim}, "x"));
@@ -196,17 +194,17 @@ TEST_CASE("stablemoe: stage 2 begins at its step, is saved, and is never left ag
   CHECK(losses_at(small, 0) == 0);  // as after loading into a training that counts from 0
 
   MoeOptions long_stage = options;
-  long_stage.stablemoe.stage1 = 1.0;
+  long_stage.set("stablemoe.stage1", 1.0);
   SmallLayer always_first(long_stage);
   CHECK(losses_at(always_first, 99) == 2);
 }
 
 TEST_CASE("compete: version 1 weighs by a softmax over the winners, whatever moe.router_order says") {
   MoeOptions options = options_of("compete");
-  options.compete.version = 1;
-  options.compete.schedule = "bernoulli";
-  options.compete.rate = 1.0;
-  options.router_order = "softmax_topk";
+  options.set("compete.version", 1);
+  options.set("compete.schedule", "bernoulli");
+  options.set("compete.rate", 1.0);
+  options.router_order = SelectionOrder::softmax_topk;
   SmallLayer small(options);
   nn::ForwardContext ctx = training_context();
   const Variable x(draw({9, SmallLayer::kDim}, "x"));
@@ -217,9 +215,9 @@ TEST_CASE("compete: version 1 weighs by a softmax over the winners, whatever moe
 
 TEST_CASE("compete: responses that are all 0 give weights of 0, not NaN") {
   MoeOptions options = options_of("compete");
-  options.compete.rate = 1.0;
-  options.compete.warmup = 0.0;
-  options.compete.response = "relu";
+  options.set("compete.rate", 1.0);
+  options.set("compete.warmup", 0.0);
+  options.set("compete.response", "relu");
   SmallLayer small(options);
   small.parameter("moe.experts.down").value().fill(0.0);
   small.parameter("moe.experts.down_bias").value().fill(-1.0);
@@ -279,10 +277,10 @@ TEST_CASE("hash: a word always goes to the same different experts, by a table th
   nn::ParameterStore other(99, DType::f64);  // another seed would draw another table
   other.require_preloaded(false);
   other.preload({{"moe.router.table", table}});
-  const MoeLayer loaded(nn::Scope(other, "moe"), options_of("hash", 3), SmallLayer::kDim);
+  const MoeLayer loaded(nn::Scope(other, "moe"), options_of("hash", 3), kSite);
   CHECK(other.buffers()[0].tensor.to_vector<int>() == rows);
   nn::ParameterStore drawn(99, DType::f64);
-  const MoeLayer fresh(nn::Scope(drawn, "moe"), options_of("hash", 3), SmallLayer::kDim);
+  const MoeLayer fresh(nn::Scope(drawn, "moe"), options_of("hash", 3), kSite);
   CHECK(drawn.buffers()[0].tensor.to_vector<int>() != rows);
 }
 

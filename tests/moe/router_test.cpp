@@ -94,9 +94,9 @@ TEST_CASE("smoe: logits are x W^T + b in the dtype of the parameters") {
 }
 
 TEST_CASE("the task alone gives the router a gradient, for every k and both orders") {
-  for (const char* order : {"topk_softmax", "softmax_topk"})
+  for (const SelectionOrder order : kOrders)
     for (std::int64_t k = 1; k <= 4; ++k) {
-      CAPTURE(order);
+      CAPTURE(nn::name_of(order));
       CAPTURE(k);
       MoeOptions options = small_options();
       options.k = k;

@@ -29,7 +29,7 @@ struct Learner {
   explicit Learner(const MoeOptions& options)
       : store(3, DType::f64),
         count(options.experts),
-        experts(nn::Scope(store, "experts"), options, kDim),
+        experts(nn::Scope(store, "experts"), options, kSite),
         similarity(nn::Scope(store, "similarity"), options, kDim) {
     for (const char* name : {"experts.up_bias", "experts.down_bias"}) {
       const Variable bias = store.find(name)->variable;
@@ -235,7 +235,7 @@ TEST_CASE("similarity: f* and T* are exceeded, not reached") {
 
 TEST_CASE("similarity metrics: likeness, tokens and mean kernel of the last comparison") {
   MoeOptions options = similarity_options();
-  options.similarity.kernel = "rbf";
+  options.similarity.kernel = KernelChoice::rbf;
   Learner learner(options);
   const nn::ForwardContext ctx = learner.learn(all_choose(8, {0, 1}));
   nn::Metrics metrics;

@@ -14,9 +14,9 @@ namespace {
 constexpr const char* kLosses[] = {"cka", "cosine", "abs_cosine", "infonce", "dcl", "nt_xent"};
 
 SimilarityOptions with_loss(const std::string& name) {
-  SimilarityOptions options = resolved_similarity({});
-  options.loss = name;
-  return options;
+  MoeOptions options;
+  options.set("similarity.loss", name);
+  return options.similarity.resolved(Variant::paper);
 }
 
 double value(const Tensor& x, const Tensor& y, const SimilarityOptions& options) {
@@ -71,7 +71,7 @@ TEST_CASE("a step down the gradient makes outputs less alike, as another measure
 TEST_CASE("numeric gradient of every loss, with and without rows of length 1") {
   for (const char* name : kLosses)
     for (const bool normalize : {false, true})
-      for (const char* kernel : {"linear", "rbf"}) {
+      for (const KernelChoice kernel : {KernelChoice::linear, KernelChoice::rbf}) {
         CAPTURE(name);
         CAPTURE(normalize);
         SimilarityOptions options = with_loss(name);
@@ -130,9 +130,9 @@ TEST_CASE("formulas: cosine, abs_cosine, infonce, dcl and nt_xent by plain loops
 TEST_CASE("a threshold that nothing can exceed, an unknown loss: the user's error") {
   const auto message = [](const std::string& loss, double threshold) -> std::string {
     MoeOptions options = small_options();
-    options.similarity.loss = loss;
     options.similarity.threshold = threshold;
     try {
+      options.set("similarity.loss", loss);
       validate(options);
     } catch (const UserError& error) {
       return error.what();
@@ -143,7 +143,10 @@ TEST_CASE("a threshold that nothing can exceed, an unknown loss: the user's erro
   CHECK(message("cka", 1.0).starts_with("similarity.threshold = 1 can never be exceeded"));
   CHECK(message("infonce", 0.5).starts_with("similarity.threshold = 0.5 can never be exceeded"));
   CHECK(message("infonce", -2.0).empty());
-  CHECK(message("ckaa", 0.5).starts_with("similarity.loss must be cka, cosine"));
+  CHECK(message("ckaa", 0.5) ==
+        "similarity.loss: expected one of cka, cosine, abs_cosine, infonce, dcl, nt_xent, got \"ckaa\", did "
+        "you mean "
+        "'cka'?");
 }
 
 }  // namespace simsmoe::moe

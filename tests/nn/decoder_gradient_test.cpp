@@ -72,7 +72,6 @@ TEST_CASE("decoder gradients: no positions, tanh gelu, two dense sublayers in a 
 TEST_CASE("decoder gradients: dropout of a fixed draw") {
   DecoderOptions options = base();
   options.dropout = 0.2;
-  options.dense.dropout = 0.3;
   check_gradients(options, "dropout");
 }
 

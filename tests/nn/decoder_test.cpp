@@ -106,8 +106,9 @@ TEST_CASE("parameters have readable names, a repeated letter a number") {
   DecoderOptions options = tiny_options();
   options.pattern = "sfsg";
   ParameterStore store(1);
-  const auto injected = [](const Scope& scope, std::int64_t, int index) -> std::unique_ptr<FeedForward> {
-    CHECK(scope.path() == (index == 0 ? "decoder.layers.0.feed_forward" : "decoder.layers.1.feed_forward"));
+  const auto injected = [](const Scope& scope, const Site& site) -> std::unique_ptr<FeedForward> {
+    CHECK(scope.path() ==
+          (site.index == 0 ? "decoder.layers.0.feed_forward" : "decoder.layers.1.feed_forward"));
     return std::make_unique<Identity>();
   };
   const Decoder decoder(Scope(store) / "decoder", options, injected);
@@ -121,11 +122,37 @@ TEST_CASE("parameters have readable names, a repeated letter a number") {
   CHECK(store.find("decoder.head.bias") == nullptr);
 }
 
+TEST_CASE("a feed-forward is told where in which model it stands") {
+  DecoderOptions options = tiny_options();
+  options.pattern = "sgfg";
+  options.steps = 70;
+  options.dropout = 0.25;
+  options.init_std = 0.5;
+  std::vector<Site> sites;
+  const auto injected = [&](const Scope&, const Site& site) -> std::unique_ptr<FeedForward> {
+    sites.push_back(site);
+    return std::make_unique<Identity>();
+  };
+  ParameterStore store(1);
+  const Decoder decoder(Scope(store), options, injected);
+  REQUIRE(sites.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(sites[i].index == static_cast<std::int64_t>(i));
+    CHECK(sites[i].count == 4);
+    CHECK(sites[i].dim == 8);
+    CHECK(sites[i].vocab == 11);
+    CHECK(sites[i].steps == 70);
+    CHECK(sites[i].dropout == 0.25);
+    CHECK(sites[i].init_std == 0.5);
+    CHECK(sites[i].output_std == doctest::Approx(0.5 / std::sqrt(8.0)));
+  }
+}
+
 TEST_CASE("the account adds up") {
   DecoderOptions options = tiny_options();
   options.pattern = "sg";
   ParameterStore store(1);
-  const auto injected = [](const Scope&, std::int64_t, int) -> std::unique_ptr<FeedForward> {
+  const auto injected = [](const Scope&, const Site&) -> std::unique_ptr<FeedForward> {
     return std::make_unique<Identity>();
   };
   const Decoder decoder(Scope(store), options, injected);
@@ -169,16 +196,19 @@ TEST_CASE("bad options are refused by name") {
     ParameterStore store(1);
     CHECK_THROWS_WITH_AS(Decoder(Scope(store), options, {}), doctest::Contains(message), UserError);
   };
-  refused([](DecoderOptions& o) { o.heads = 3; }, "heads = 3 must divide dim = 8");
-  refused([](DecoderOptions& o) { o.heads = 0; }, "heads must be at least 1");
-  refused([](DecoderOptions& o) { o.layers = 0; }, "layers must be at least 1");
-  refused([](DecoderOptions& o) { o.vocab = -4; }, "vocab must be at least 1");
-  refused([](DecoderOptions& o) { o.pattern = ""; }, "pattern must name");
-  refused([](DecoderOptions& o) { o.pattern = "sx"; }, "unknown letter 'x'");
+  refused([](DecoderOptions& o) { o.heads = 3; }, "model.heads = 3 does not divide model.dim = 8");
+  refused([](DecoderOptions& o) { o.heads = 0; }, "model.heads: expected a whole number in [1, 4096], got 0");
+  refused([](DecoderOptions& o) { o.layers = 0; },
+          "model.layers: expected a whole number in [1, 1024], got 0");
+  refused([](DecoderOptions& o) { o.vocab = -4; }, "vocabulary of at least 1, got -4");
+  refused([](DecoderOptions& o) { o.max_length = 0; }, "at least 1 token, got 0");
+  refused([](DecoderOptions& o) { o.pattern = ""; }, "model.pattern = ''");
+  refused([](DecoderOptions& o) { o.pattern = "sx"; }, "model.pattern = 'sx'");
   refused([](DecoderOptions& o) { o.pattern = "sg"; }, "'g'");
-  refused([](DecoderOptions& o) { o.dropout = 1.0; }, "dropout must be");
-  refused([](DecoderOptions& o) { o.init_std = -1.0; }, "init_std must be");
-  refused([](DecoderOptions& o) { o.dense.hidden = 0; }, "hidden size");
+  refused([](DecoderOptions& o) { o.dropout = 1.0; }, "model.dropout: expected a number in [0, 1), got 1");
+  refused([](DecoderOptions& o) { o.init_std = -1.0; }, "model.init_std: expected a number >= 0, got -1");
+  refused([](DecoderOptions& o) { o.dense.hidden = 0; },
+          "model.hidden: expected a whole number in [1, 1048576]");
   refused([](DecoderOptions& o) { o.dim = 6, o.positions = Positions::rotary; }, "rotary positions need");
 }
 

@@ -55,6 +55,7 @@ inline DecoderOptions tiny_options() {
   options.pattern = "sf";
   options.max_length = 6;
   options.dense.hidden = 12;
+  options.dense.bias = true;
   return options;
 }
 

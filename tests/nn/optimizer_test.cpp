@@ -74,17 +74,17 @@ void compare(const OptimizerOptions& options, const Update& update) {
 }  // namespace
 
 TEST_CASE("adamw decays beside the gradient, adam through it") {
-  OptimizerOptions options{.name = "adamw", .beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.1};
+  OptimizerOptions options{.beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.1};
   compare(options,
           [](Reference& r, double g, double lr, double decay, int t) { r.adam(g, lr, decay, true, t); });
-  options.name = "adam";
+  options.optimizer = UpdateRule::adam;
   compare(options,
           [](Reference& r, double g, double lr, double decay, int t) { r.adam(g, lr, decay, false, t); });
 }
 
 TEST_CASE("sgd with and without momentum") {
   for (const double momentum : {0.0, 0.9}) {
-    const OptimizerOptions options{.name = "sgd", .weight_decay = 0.1, .momentum = momentum};
+    const OptimizerOptions options{.optimizer = UpdateRule::sgd, .momentum = momentum, .weight_decay = 0.1};
     compare(options,
             [&](Reference& r, double g, double lr, double decay, int) { r.sgd(g, lr, decay, momentum); });
   }
@@ -126,7 +126,7 @@ TEST_CASE("state has names, and loading it continues bit for bit") {
 }
 
 TEST_CASE("state of another optimizer or model is refused") {
-  Fixture adam({}), sgd({.name = "sgd"});
+  Fixture adam({}), sgd({.optimizer = UpdateRule::sgd});
   CHECK_THROWS_WITH_AS(adam.optimizer->load({sgd.optimizer->state(), {}}),
                        "checkpoint is of another optimizer: it lacks tensor optim.m.weight", UserError);
   CHECK_THROWS_WITH_AS(sgd.optimizer->load({adam.optimizer->state(), {}}),
@@ -147,12 +147,12 @@ TEST_CASE("optimizer options out of range are refused by name") {
   const auto refused = [&](const OptimizerOptions& options, const char* message) {
     CHECK_THROWS_WITH_AS(make_optimizer(store, options), doctest::Contains(message), UserError);
   };
-  refused({.name = "adamx"}, "unknown optimizer 'adamx'");
-  refused({.beta1 = 1.0}, "beta1 must be in [0, 1)");
-  refused({.beta2 = -0.1}, "beta2 must be in [0, 1)");
-  refused({.eps = 0.0}, "eps must be positive");
-  refused({.weight_decay = -1.0}, "weight_decay must be at least 0");
-  refused({.name = "sgd", .momentum = 1.0}, "momentum must be in [0, 1)");
+  refused({.beta1 = 1.0}, "train.beta1: expected a number in [0, 1), got 1");
+  refused({.beta2 = -0.1}, "train.beta2: expected a number in [0, 1), got -0.1");
+  refused({.eps = 0.0}, "train.eps: expected a number > 0, got 0");
+  refused({.weight_decay = -1.0}, "train.weight_decay: expected a number >= 0, got -1");
+  refused({.optimizer = UpdateRule::sgd, .momentum = 1.0},
+          "train.momentum: expected a number in [0, 1), got 1");
 }
 
 TEST_CASE("clipping by the global norm") {

@@ -39,11 +39,12 @@ double train(DType compute_dtype, std::int64_t steps) {
   options.pattern = "sf";
   options.max_length = kLength;
   options.dense.hidden = 64;
+  options.dense.bias = true;
   options.dropout = 0.01;
   ParameterStore store(1);
   Decoder decoder(Scope(store) / "decoder", options, {});
-  const auto optimizer = make_optimizer(store, {.weight_decay = 0.01});
-  const Schedule schedule({.name = "cosine", .lr = 1e-2, .warmup = 10, .steps = kSteps, .min_ratio = 0.1});
+  const auto optimizer = make_optimizer(store, {.beta2 = 0.999});
+  const Schedule schedule({.steps = kSteps, .lr = 1e-2, .warmup = 10});
   double loss = 0.0;
   for (std::int64_t step = 0; step < steps; ++step) {
     const Batch batch = batch_at(step);

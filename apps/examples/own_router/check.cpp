@@ -15,7 +15,7 @@ int main() {
     for (const bool similarity : {false, true}) {
       Promise promise;
       promise.name = "distance";
-      promise.options.custom_router = own::make_distance_router;
+      promise.options.custom_router = own::distance_router();
       promise.options.k = k;
       promise.options.similarity.enabled = similarity;
       promise.options.similarity.frequency = 0.05;  // a few pairs of experts are compared in every pass

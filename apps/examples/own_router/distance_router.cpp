@@ -24,10 +24,10 @@ using namespace simsmoe;
 
 class DistanceRouter : public moe::Router {
  public:
-  DistanceRouter(const nn::Scope& scope, const moe::MoeOptions& options, std::int64_t dim)
+  DistanceRouter(const nn::Scope& scope, const moe::MoeOptions& options, const nn::Site& site)
       : k_(options.k),
-        scale_(1.0 / std::sqrt(static_cast<double>(dim))),
-        centres_(scope.parameter("centres", {options.experts, dim}, nn::init::normal(1.0))) {}
+        scale_(1.0 / std::sqrt(static_cast<double>(site.dim))),
+        centres_(scope.parameter("centres", {options.experts, site.dim}, nn::init::normal(1.0))) {}
 
   moe::RouterOutput route(const Variable& x, const moe::Experts& /*experts*/,
                           nn::ForwardContext& ctx) override {
@@ -53,9 +53,11 @@ class DistanceRouter : public moe::Router {
 
 }  // namespace
 
-std::unique_ptr<moe::Router> make_distance_router(const nn::Scope& scope, const moe::MoeOptions& options,
-                                                  std::int64_t dim) {
-  return std::make_unique<DistanceRouter>(scope, options, dim);
+moe::RouterKind distance_router() {
+  return {.name = "distance",
+          .make = [](const nn::Scope& scope, const moe::MoeOptions& options, const nn::Site& site) {
+            return std::make_unique<DistanceRouter>(scope, options, site);
+          }};
 }
 
 }  // namespace own

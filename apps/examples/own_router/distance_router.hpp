@@ -6,8 +6,6 @@
 namespace own {
 
 // For MoeOptions::custom_router.
-std::unique_ptr<simsmoe::moe::Router> make_distance_router(const simsmoe::nn::Scope& scope,
-                                                           const simsmoe::moe::MoeOptions& options,
-                                                           std::int64_t dim);
+simsmoe::moe::RouterKind distance_router();
 
 }  // namespace own

@@ -73,7 +73,8 @@ const nn::LossTerm* Pass::loss(std::string_view name) const {
 Bench::Bench(const Promise& p, DType dtype, const Snapshot* saved)
     : promise(p), store(3, dtype), last_route_(std::make_shared<moe::RouterOutput>()) {
   if (saved) store.preload(*saved);
-  layer_ = std::make_unique<moe::MoeLayer>(nn::Scope(store, std::string(kLayer)), observed(p.options), p.dim);
+  layer_ =
+      std::make_unique<moe::MoeLayer>(nn::Scope(store, std::string(kLayer)), observed(p.options), p.site);
 }
 
 Bench::Bench(const Promise& p, DType dtype) : Bench(p, dtype, nullptr) {
@@ -88,17 +89,20 @@ Bench::Bench(const Promise& p, const Snapshot& saved) : Bench(p, DType::f64, &sa
 }
 
 moe::MoeOptions Bench::observed(moe::MoeOptions options) {
-  options.custom_router = [inner = options.custom_router, last = last_route_](
-                              const nn::Scope& scope, moe::MoeOptions o, std::int64_t dim) {
-    o.custom_router = inner;
-    return std::make_unique<ObservedRouter>(moe::make_router(scope, o, dim), last);
+  moe::RouterKind watched = options.kind();
+  watched.traits = [traits = options.traits()](const moe::MoeOptions&) { return traits; };
+  watched.options = options.router_options();
+  watched.make = [make = options.kind().make, last = last_route_](
+                     const nn::Scope& scope, const moe::MoeOptions& o, const nn::Site& site) {
+    return std::make_unique<ObservedRouter>(make(scope, o, site), last);
   };
+  options.custom_router = watched;
   return options;
 }
 
 Tokens Bench::tokens(std::int64_t count, std::string_view name) const {
-  Tokens made{.x = Variable(drawn({1, count, promise.dim}, name, store.dtype()), true, "x"), .ids = {}};
-  const std::int64_t vocab = promise.options.vocab;
+  Tokens made{.x = Variable(drawn({1, count, promise.site.dim}, name, store.dtype()), true, "x"), .ids = {}};
+  const std::int64_t vocab = promise.site.vocab;
   if (vocab < 1) return made;
   std::vector<std::int32_t> ids;
   const RandomKey key{13, stream_of(name)};
@@ -114,8 +118,8 @@ Tokens Bench::picked(const Tokens& from, const std::vector<std::int64_t>& rows) 
   const auto count = static_cast<std::int64_t>(rows.size());
   std::vector<double> values;
   for (const std::int64_t row : rows)
-    values.insert(values.end(), x.begin() + row * promise.dim, x.begin() + (row + 1) * promise.dim);
-  const Tensor picked_x = Tensor::from(values, {1, count, promise.dim}).to(store.dtype());
+    values.insert(values.end(), x.begin() + row * promise.site.dim, x.begin() + (row + 1) * promise.site.dim);
+  const Tensor picked_x = Tensor::from(values, {1, count, promise.site.dim}).to(store.dtype());
   Tokens made{.x = Variable(picked_x, true, "x"), .ids = {}};
   if (!from.ids.defined()) return made;
   const std::vector<std::int32_t> old_ids = from.ids.to_vector<std::int32_t>();

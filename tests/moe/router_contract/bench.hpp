@@ -69,7 +69,7 @@ class Bench {
   Variable objective(const Pass& pass) const;
   // Forward, backward, one step of AdamW; `number` is that of the step in this training.
   void train(nn::Optimizer& optimizer, const Tokens& tokens, std::uint64_t number) const;
-  std::unique_ptr<nn::Optimizer> optimizer() const { return nn::make_optimizer(store, {.name = "adamw"}); }
+  std::unique_ptr<nn::Optimizer> optimizer() const { return nn::make_optimizer(store, {}); }
 
   std::vector<nn::Parameter> router_parameters() const;
   std::string short_name(const nn::Parameter& parameter) const;  // below the router

@@ -49,8 +49,6 @@ moe::MoeOptions contract_options() {
   options.router_bias = true;
   options.balance_weight = 0.3;  // large: a mistake in a loss must not hide behind the task
   options.z_weight = 0.2;
-  options.vocab = 11;
-  options.steps = 40;
   return options;
 }
 

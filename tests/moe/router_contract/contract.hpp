@@ -3,7 +3,7 @@
 // router: those of moe/routers and one of your own.
 //
 //   Promise promise{.name = "cosine"};
-//   promise.options.custom_router = make_cosine_router;
+//   promise.options.custom_router = {.name = "cosine", .make = make_cosine_router};
 //   for (const Violation& v : check_router(promise)) fmt::print("{}: {}\n", v.clause, v.message);
 //
 // Some of the contract is the same for all (nothing is NaN, evaluation changes nothing, a resumed run
@@ -39,16 +39,15 @@ enum class ChoiceCount : unsigned char {
 // What a training pass of the router changes, besides gradients and losses.
 enum class Changes : unsigned char { nothing, buffers, parameters };
 
-// Few enough numbers to differentiate them all by differences: E = 4, k = 2, F = 6, all biases, both losses,
-// 11 words.
+// Few enough numbers to differentiate them all by differences: E = 4, k = 2, F = 6, all biases, both losses.
 moe::MoeOptions contract_options();
 
 struct Promise {
   std::string name;
   moe::MoeOptions options = contract_options();
-  std::int64_t dim = 6;         // D, at least E
-  std::uint64_t step = 0;       // at which training passes run
-  std::int64_t training_k = 0;  // experts per token at that step; 0: options.k
+  nn::Site site = {.dim = 6, .vocab = 11, .steps = 40};  // where the layer stands; dim: D, at least E
+  std::uint64_t step = 0;                                // at which training passes run
+  std::int64_t training_k = 0;                           // experts per token at that step; 0: options.k
 
   WeightSum weights = WeightSum::one_of_several;
   ChoiceCount count = ChoiceCount::exactly_k;

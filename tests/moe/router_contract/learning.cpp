@@ -176,7 +176,7 @@ void stopped_losses_spare_experts(const Promise& promise) {
 void uniform_balance_is_as_promised(const Promise& promise) {
   if (!promise.uniform_balance) return;
   const std::int64_t all = promise.options.experts;
-  expect(promise.dim >= all, "the clause needs dim of at least {} experts", all);
+  expect(promise.site.dim >= all, "the clause needs dim of at least {} experts", all);
   const Bench bench(promise);
   for (const nn::Parameter& parameter : bench.router_parameters()) {
     const Tensor& value = parameter.variable.value();
@@ -187,7 +187,7 @@ void uniform_balance_is_as_promised(const Promise& promise) {
   }
   rotate_experts(bench);
   Tokens tokens = bench.tokens(3 * all);
-  tokens.x.set_value(rotated_tokens(all, promise.dim));
+  tokens.x.set_value(rotated_tokens(all, promise.site.dim));
   const Pass pass = bench.run(tokens, Mode::training);
   std::vector<std::int64_t> load(static_cast<std::size_t>(all), 0);
   for (const std::int64_t e : pass.experts())

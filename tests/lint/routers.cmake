@@ -1,0 +1,32 @@
+# A router is named in its own file and in the table of moe/routers only: elsewhere code asks for traits. Tests and the
+# examples may name whom they test.
+include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
+
+file(READ ${root}/moe/routers/table.cpp table)
+string(REGEX MATCHALL "router\\(([a-z_0-9]+)\\)" entries "${table}")
+set(names "")
+foreach(entry IN LISTS entries)
+  string(REGEX REPLACE "router\\((.*)\\)" "\\1" name ${entry})
+  list(APPEND names ${name})
+endforeach()
+list(REMOVE_ITEM names router)
+list(LENGTH names count)
+message("${count} routers")
+if(count EQUAL 0)
+  violation(moe/routers/table.cpp "no router found")
+endif()
+list(JOIN names "|" names)
+
+source_files(files nn moe apps)
+list(FILTER files EXCLUDE REGEX "^(moe/routers|apps/examples)/")
+foreach(file IN LISTS files)
+  # The balance form of the Switch Transformer is called after it.
+  file(STRINGS ${root}/${file} lines REGEX "^[^/]*(\"(${names})\"|#include \"moe/routers/)")
+  foreach(line IN LISTS lines)
+    if(NOT line MATCHES "\"auto\", \"switch\", \"first_choice\"")
+      string(STRIP "${line}" line)
+      violation(${file} "names a router: ${line}")
+    endif()
+  endforeach()
+endforeach()
+finish()
