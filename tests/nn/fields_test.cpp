@@ -89,7 +89,13 @@ TEST_CASE("fields: values of the right kind are stored where they belong") {
 
 TEST_CASE("fields: the text of every value reads back to it") {
   Example e, copy;
-  e = {.flag = true, .count = 2, .share = 1.0 / 3, .text = "bee", .colour = Colour::red, .steps = {}, .inner = {7.25}};
+  e = {.flag = true,
+       .count = 2,
+       .share = 1.0 / 3,
+       .text = "bee",
+       .colour = Colour::red,
+       .steps = {},
+       .inner = {7.25}};
   const FieldList from = fields_of(e), to = fields_of(copy);
   for (const Field& field : from.all()) store(to.at(field.name), parse(to.at(field.name), value_text(field)));
   for (const Field& field : from.all()) CHECK(value_text(field) == value_text(to.at(field.name)));
@@ -109,11 +115,11 @@ TEST_CASE("fields: what does not suit is refused, with what would, and nothing c
   CHECK(refusal("x.depth", 0.0) == "here: x.depth: expected a number > 0, got 0");
   CHECK(refusal("x.text", "be") == "here: x.text: expected one of a, bee, got \"be\", did you mean 'a'?");
   CHECK(refusal("x.text", true) == "here: x.text: expected one of a, bee, got true");
-  CHECK(refusal("x.colour", "greenish") ==
-        "here: x.colour: expected one of red, green, got \"greenish\"");
+  CHECK(refusal("x.colour", "greenish") == "here: x.colour: expected one of red, green, got \"greenish\"");
   CHECK(refusal("x.colour", "gren").ends_with("did you mean 'green'?"));
   for (const Steps& bad : {Steps{0}, Steps{3, 3}, Steps{4, 2}})
-    CHECK(refusal("x.steps", bad).starts_with("here: x.steps: expected ascending steps, as 1000,1500, got ["));
+    CHECK(
+        refusal("x.steps", bad).starts_with("here: x.steps: expected ascending steps, as 1000,1500, got ["));
   CHECK(Limits(above_to(0, 1)).low_excluded);
 }
 
@@ -132,11 +138,12 @@ TEST_CASE("fields: an unknown name is answered with the nearest, a former one wi
 
 TEST_CASE("fields: validate looks at the limits, then at what belongs together") {
   CHECK_NOTHROW(validate("x", Example{}));
-  CHECK_THROWS_WITH_AS(validate("x", Example{.count = 12}), "x.count: expected a whole number in [1, 9], got 12",
+  CHECK_THROWS_WITH_AS(validate("x", Example{.count = 12}),
+                       "x.count: expected a whole number in [1, 9], got 12", UserError);
+  CHECK_THROWS_WITH_AS(validate("x", Example{.text = "c"}),
+                       doctest::Contains("x.text: expected one of a, bee"), UserError);
+  CHECK_THROWS_WITH_AS(validate("x", Example{.inner = {-1.0}}), "x.depth: expected a number > 0, got -1",
                        UserError);
-  CHECK_THROWS_WITH_AS(validate("x", Example{.text = "c"}), doctest::Contains("x.text: expected one of a, bee"),
-                       UserError);
-  CHECK_THROWS_WITH_AS(validate("x", Example{.inner = {-1.0}}), "x.depth: expected a number > 0, got -1", UserError);
   CHECK_THROWS_WITH_AS(validate("x", Example{.count = 7}), "x.count = 7 is odd", UserError);
   OptionSet set(Example{.count = 7});
   CHECK_THROWS_WITH_AS(set.check(), "x.count = 7 is odd", UserError);
