@@ -63,6 +63,18 @@ RowStatistics<A> layer_norm_row(const T* x, const A* weight, const A* bias, T* y
   return {mean, rstd};
 }
 
+// mean(g * n) * rstd with g = dy * weight and n = (x - mean) * rstd, from the sum of g * (x - mean) where that
+// is finite: large x and large weights together overflow it.
+template <class T, class A = acc_t<T>>
+A mean_product(const T* x, const T* dy, const A* weight, RowStatistics<A> row, A sum_gx, std::int64_t n) {
+  const A count = static_cast<A>(n);
+  if (std::fabs(sum_gx) <= std::numeric_limits<A>::max()) return sum_gx / count * row.rstd * row.rstd;
+  A sum_gn = 0;
+  for (std::int64_t j = 0; j < n; ++j)
+    sum_gn += static_cast<A>(dy[j]) * weight[j] * ((static_cast<A>(x[j]) - row.mean) * row.rstd);
+  return sum_gn / count * row.rstd;
+}
+
 // dx = rstd * (g - mean(g) - n * mean(g * n)) with g = dy * weight and n = (x - mean) * rstd.
 template <class T, class A = acc_t<T>>
 void layer_norm_row_backward(const T* x, const T* dy, const A* weight, RowStatistics<A> row, T* dx,
@@ -74,7 +86,7 @@ void layer_norm_row_backward(const T* x, const T* dy, const A* weight, RowStatis
     sum_g += g;
     sum_gx += g * (static_cast<A>(x[j]) - row.mean);
   }
-  const A mean_g = sum_g / static_cast<A>(n), slope = sum_gx / static_cast<A>(n) * row.rstd * row.rstd;
+  const A mean_g = sum_g / static_cast<A>(n), slope = mean_product(x, dy, weight, row, sum_gx, n);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) {
     const A g = static_cast<A>(dy[j]) * weight[j];
@@ -101,7 +113,7 @@ void rms_norm_row_backward(const T* x, const T* dy, const A* weight, A rstd, T* 
   A sum_gx = 0;
 #pragma omp simd reduction(+ : sum_gx)
   for (std::int64_t j = 0; j < n; ++j) sum_gx += static_cast<A>(dy[j]) * weight[j] * static_cast<A>(x[j]);
-  const A slope = sum_gx / static_cast<A>(n) * rstd * rstd;
+  const A slope = mean_product(x, dy, weight, {A{0}, rstd}, sum_gx, n);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j)
     write_grad(dx[j], rstd * (static_cast<A>(dy[j]) * weight[j] - static_cast<A>(x[j]) * slope), accumulate);
