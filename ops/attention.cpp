@@ -30,6 +30,7 @@ Tensor empty_output(const Tensor& qkv) {
 
 Variable causal_attention(const Variable& qkv, double scale) {
   const profile::Scope scope("causal_attention");
+  check_float("causal_attention", qkv);
   check_packed("causal_attention", qkv.value());
   const double factor = scale_or_default(scale, qkv.value());
   const Tensor y = empty_output(qkv.value());
@@ -46,6 +47,7 @@ Variable causal_attention(const Variable& qkv, double scale) {
 
 Variable rotary(const Variable& qkv, std::int64_t first_position, double base) {
   const profile::Scope scope("rotary");
+  check_float("rotary", qkv);
   check_packed("rotary", qkv.value());
   SMX_CHECK(qkv.size(4) % 2 == 0, "[rotary] expected an even C, got {}", describe(qkv.value()));
   SMX_CHECK(base > 0.0, "[rotary] expected a positive base, got {}", base);

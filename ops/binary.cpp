@@ -5,7 +5,7 @@
 #include "engine/profile.hpp"
 #include "ops/check.hpp"
 
-// All four functions share one op: y = f(a, b), da = sum of f_a(a, b) * dy over the axes along which a
+// All functions share one op: y = f(a, b), da = sum of f_a(a, b) * dy over the axes along which a
 // repeats, and so for b.
 
 namespace simsmoe {
@@ -60,6 +60,7 @@ Variable binary(std::string_view name, BinaryFunction function, const Variable& 
   Tensor y = Tensor::empty(shape, a.dtype(), a.device());
   SMX_DISPATCH(binary_forward, y.device(), function, a.value(), b.value(), y);
   //  add: dy, dy    sub: dy, -dy    mul: b dy, a dy    div: dy / b, -a dy / b^2
+  //  maximum: dy to the larger one, dy / 2 to each where they are equal; minimum likewise
   const bool linear = function == BinaryFunction::add || function == BinaryFunction::sub;
   const Tensor saved_a = linear ? Tensor{} : a.value(), saved_b = linear ? Tensor{} : b.value();
   const BroadcastPlan plan = broadcast_plan(a.shape(), b.shape(), shape);
@@ -78,6 +79,12 @@ Variable add(const Variable& a, const Variable& b) { return binary("add", Binary
 Variable sub(const Variable& a, const Variable& b) { return binary("sub", BinaryFunction::sub, a, b); }
 Variable mul(const Variable& a, const Variable& b) { return binary("mul", BinaryFunction::mul, a, b); }
 Variable div(const Variable& a, const Variable& b) { return binary("div", BinaryFunction::div, a, b); }
+Variable maximum(const Variable& a, const Variable& b) {
+  return binary("maximum", BinaryFunction::maximum, a, b);
+}
+Variable minimum(const Variable& a, const Variable& b) {
+  return binary("minimum", BinaryFunction::minimum, a, b);
+}
 
 }  // namespace ops
 

@@ -8,6 +8,8 @@
 
 namespace simsmoe {
 
+enum class Operand : std::uint8_t { a, b };
+
 struct BroadcastAxis {
   std::int64_t size;
   std::int64_t a, b;  // stride of each operand in elements; 0: it repeats along this axis
@@ -25,7 +27,7 @@ struct BroadcastPlan {
 // both shapes where they do not fit.
 Shape broadcast_shape(std::string_view op, const Shape& a, const Shape& b);
 
-// `y` is broadcast_shape(a, b).
+// `y` is broadcast_shape(a, b), or a shape that it broadcasts to.
 BroadcastPlan broadcast_plan(const Shape& a, const Shape& b, const Shape& y);
 
 }  // namespace simsmoe

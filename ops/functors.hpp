@@ -5,11 +5,14 @@
 // slope() is given y where kSlopeFromY says so, otherwise x: that tensor is kept for the backward pass. From
 // y it is cheaper for exp-like functions; and y is usually kept anyway by the op that reads it.
 //
-// A is float or double. No branches, only selections: the loops run in vector lanes.
+// A is float or double. No branches, only selections: the loops run in vector lanes. (Power, Sin and Cos call
+// libm, one element at a time.)
+//
+// Here: the activations. The elementary functions are in functors_elementary.hpp.
 
 #include <variant>
 
-#include "engine/math.hpp"
+#include "ops/functors_elementary.hpp"
 
 namespace simsmoe {
 
@@ -90,10 +93,12 @@ struct GeluTanh {
   SMX_HOST_DEVICE A value(A x) const {
     return x * gate(x).value;
   }
+  // Beyond 100 the slope of the gate is exactly 0, and x^2 may overflow.
   template <class A>
   SMX_HOST_DEVICE A slope(A x) const {
     const Sigmoidal<A> s = gate(x);
-    return s.value + x * s.slope * A(kTwoRootTwoOverPi) * (1 + A(3 * kCubic) * x * x);
+    const A b = x < -100 ? A(-100) : (x > 100 ? A(100) : x);
+    return s.value + b * s.slope * A(kTwoRootTwoOverPi) * (1 + A(3 * kCubic) * b * b);
   }
 };
 
@@ -135,38 +140,6 @@ struct Tanh {
   }
 };
 
-struct Exp {
-  static constexpr bool kSlopeFromY = true;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return math::exp(x);
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A y) const {
-    return y;
-  }
-};
-
-// exp(x) - 1 without the cancellation near 0. In f32 (u - 1) x / log(u) with u = exp(x) rounded (Kahan).
-SMX_HOST_DEVICE inline double expm1(double x) { return ::expm1(x); }
-SMX_HOST_DEVICE inline float expm1(float x) {
-  const float u = math::exp(x), inner = (u - 1) * x / math::log(u);
-  const float bounded = u < 1e-7f ? -1.0f : (u > 1e8f ? u : inner);
-  return u == 1 ? x : (x != x ? x : bounded);
-}
-
-struct Expm1 {
-  static constexpr bool kSlopeFromY = true;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return expm1(x);
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A y) const {
-    return y + 1;
-  }
-};
-
 struct NormalCdf {
   static constexpr bool kSlopeFromY = false;
   template <class A>
@@ -176,42 +149,6 @@ struct NormalCdf {
   template <class A>
   SMX_HOST_DEVICE A slope(A x) const {
     return normal(x).density;
-  }
-};
-
-struct Log {
-  static constexpr bool kSlopeFromY = false;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return math::log(x);
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A x) const {
-    return 1 / x;
-  }
-};
-
-struct Sqrt {
-  static constexpr bool kSlopeFromY = true;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return math::sqrt(x);
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A y) const {
-    return A(0.5) / y;
-  }
-};
-
-struct Square {
-  static constexpr bool kSlopeFromY = false;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return x * x;
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A x) const {
-    return 2 * x;
   }
 };
 
@@ -231,36 +168,14 @@ struct Softplus {
   }
 };
 
-struct Abs {
-  static constexpr bool kSlopeFromY = false;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return x < 0 ? -x : x;
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A x) const {
-    return x > 0 ? A(1) : (x < 0 ? A(-1) : A(0));
-  }
-};
-
-struct Scale {
-  static constexpr bool kSlopeFromY = true;  // it needs neither; y costs no memory of its own
-  double factor = 1.0, offset = 0.0;
-  template <class A>
-  SMX_HOST_DEVICE A value(A x) const {
-    return A(factor) * x + A(offset);
-  }
-  template <class A>
-  SMX_HOST_DEVICE A slope(A) const {
-    return A(factor);
-  }
-};
-
 }  // namespace functors
 
 using UnaryFunction =
     std::variant<functors::Relu, functors::Gelu, functors::GeluTanh, functors::Silu, functors::Sigmoid,
-                 functors::Tanh, functors::Exp, functors::Expm1, functors::NormalCdf, functors::Log,
-                 functors::Sqrt, functors::Square, functors::Softplus, functors::Abs, functors::Scale>;
+                 functors::Tanh, functors::Softplus, functors::NormalCdf, functors::Exp, functors::Expm1,
+                 functors::Log, functors::Sqrt, functors::Rsqrt, functors::Square, functors::Power,
+                 functors::Sin, functors::Cos, functors::Abs, functors::Sign, functors::Clamp,
+                 functors::MaximumWith, functors::MinimumWith, functors::Scale, functors::DivideBy,
+                 functors::DivideInto>;
 
 }  // namespace simsmoe

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "ops/cpu_sums.hpp"
@@ -30,6 +31,49 @@ Segments segments_of(const I* indices, std::int64_t count, std::int64_t size) {
   return s;
 }
 
+// The lines of an index along its axis: where each begins, in the index and in a tensor x that is no smaller
+// outside of the axis. Lines share no element of x, so that threads share them out.
+class Lines {
+ public:
+  Lines(const Shape& x, const Shape& index, int axis)
+      : n(index[axis]), stride(index.inner(axis)), x_stride(x.inner(axis)) {
+    for (int i = 0; i < index.rank(); ++i) {
+      if (i == axis) continue;
+      sizes_.push_back(index[i]);
+      x_strides_.push_back(x.inner(i));
+      count_ *= index[i];
+    }
+  }
+
+  // f(where lines that lie side by side begin in x, where the first of them begins in the index)
+  template <class F>
+  void for_each(const F& f) const {
+    parallel_for(count_, std::max<std::int64_t>(1, kGrain / (n + 1)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   std::vector<std::int64_t> first;
+                   for (std::int64_t line = begin; line < end; line += std::ssize(first)) {
+                     first.clear();
+                     for (std::int64_t i = line; i < std::min(end, (line / stride + 1) * stride); ++i)
+                       first.push_back(x_offset(i));
+                     f(std::span<const std::int64_t>(first), line / stride * stride * n + line % stride);
+                   }
+                 });
+  }
+
+  std::int64_t n, stride, x_stride;  // length of a line, and the distance of its elements in index and x
+
+ private:
+  std::int64_t x_offset(std::int64_t line) const {
+    std::int64_t offset = 0;
+    for (std::size_t i = sizes_.size(); i-- > 0; line /= sizes_[i])
+      offset += line % sizes_[i] * x_strides_[i];
+    return offset;
+  }
+
+  std::vector<std::int64_t> sizes_, x_strides_;
+  std::int64_t count_ = 1;
+};
+
 }  // namespace
 
 void check_indices(std::string_view op, const Tensor& indices, std::int64_t size) {
@@ -41,44 +85,46 @@ void check_indices(std::string_view op, const Tensor& indices, std::int64_t size
   });
 }
 
-void select_rows_forward(const Tensor& x, const Tensor& indices, const Tensor& y) {
-  const std::int64_t width = x.shape().inner(0);
+void select_forward(const Tensor& x, AxisView view, const Tensor& indices, const Tensor& y) {
+  const std::int64_t m = indices.numel(), width = view.inner;
   for_dtype(x.dtype(), [&]<class T>() {
     for_index_dtype(indices.dtype(), [&]<class I>() {
       const T* from = x.data<T>();
       const I* index = indices.data<I>();
       T* to = y.data<T>();
-      parallel_rows(indices.numel(), width,
-                    [&](std::int64_t i) { std::copy_n(from + index[i] * width, width, to + i * width); });
+      parallel_rows(view.outer * m, width, [&](std::int64_t row) {
+        std::copy_n(from + (row / m * view.n + index[row % m]) * width, width, to + row * width);
+      });
     });
   });
 }
 
-void select_rows_backward(const Tensor& dy, const Tensor& indices, GradTarget dx) {
+void select_backward(const Tensor& dy, AxisView view, const Tensor& indices, GradTarget dx) {
   constexpr std::int64_t kLine = 16;  // columns of a cache line: fewer for a thread would share it
-  const std::int64_t size = dx.buffer.size(0), width = dx.buffer.shape().inner(0);
-  const Segments segments = for_index_dtype(
-      indices.dtype(), [&]<class I>() { return segments_of(indices.data<I>(), indices.numel(), size); });
+  const std::int64_t size = view.n, width = view.inner, m = indices.numel();
+  const Segments segments =
+      for_index_dtype(indices.dtype(), [&]<class I>() { return segments_of(indices.data<I>(), m, size); });
   for_float_dtype(dy.dtype(), [&]<class T>() {
-    const T* from = dy.data<T>();
-    T* to = dx.buffer.data<T>();
     // Threads own columns rather than rows: some rows (the letter e) are chosen far more often than others.
-    const std::int64_t grain = std::max(kLine, kGrain / (indices.numel() + size + 1));
-    parallel_for(width, grain, [&](std::int64_t begin, std::int64_t end) {
-      const std::int64_t n = end - begin;
-      std::vector<acc_t<T>> sums(static_cast<std::size_t>(n));
-      for (std::int64_t v = 0; v < size; ++v) {
-        const std::int64_t first = segments.first[static_cast<std::size_t>(v)];
-        const std::int64_t last = segments.first[static_cast<std::size_t>(v + 1)];
-        T* row = to + v * width + begin;
-        if (first == last) {
-          if (!dx.accumulate) std::fill_n(row, n, T{});
-          continue;
+    const std::int64_t grain = std::max(kLine, kGrain / (m + size + 1));
+    parallel_for(view.outer * width, grain, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<acc_t<T>> sums(static_cast<std::size_t>(std::min(width, end - begin)));
+      for (std::int64_t column = begin, n = 0; column < end; column += n) {
+        n = std::min(width - column % width, end - column);  // those of one o
+        const T* from = dy.data<T>() + column / width * m * width + column % width;
+        T* to = dx.buffer.data<T>() + column / width * size * width + column % width;
+        for (std::int64_t v = 0; v < size; ++v) {
+          const std::int64_t first = segments.first[static_cast<std::size_t>(v)];
+          const std::int64_t last = segments.first[static_cast<std::size_t>(v + 1)];
+          if (first == last) {
+            if (!dx.accumulate) std::fill_n(to + v * width, n, T{});
+            continue;
+          }
+          std::ranges::fill(sums, acc_t<T>{0});
+          for (std::int64_t i = first; i < last; ++i)
+            add_row(from + segments.order[static_cast<std::size_t>(i)] * width, sums.data(), n);
+          write_grads(sums.data(), to + v * width, n, dx.accumulate);
         }
-        std::ranges::fill(sums, acc_t<T>{0});
-        for (std::int64_t i = first; i < last; ++i)
-          add_row(from + segments.order[static_cast<std::size_t>(i)] * width + begin, sums.data(), n);
-        write_grads(sums.data(), row, n, dx.accumulate);
       }
     });
   });
@@ -115,6 +161,77 @@ void take_along_last_backward(const Tensor& dy, const Tensor& indices, GradTarge
           write_grads(sums.data(), to + row * n, n, dx.accumulate);
         }
       });
+    });
+  });
+}
+
+void gather_along(const Tensor& x, const Tensor& index, int axis, GradTarget y) {
+  const Lines lines(x.shape(), index.shape(), axis);
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    for_index_dtype(index.dtype(), [&]<class I>() {
+      const T* from = x.data<T>();
+      const I* chosen = index.data<I>();
+      T* to = y.buffer.data<T>();
+      lines.for_each([&](std::span<const std::int64_t> x_first, std::int64_t first) {
+        for (std::int64_t j = 0; j < lines.n; ++j)
+          for (std::int64_t i = 0; i < std::ssize(x_first); ++i) {
+            const std::int64_t place = first + j * lines.stride + i;
+            const std::int64_t x_place = x_first[static_cast<std::size_t>(i)] +
+                                         static_cast<std::int64_t>(chosen[place]) * lines.x_stride;
+            write_grad(to[place], static_cast<acc_t<T>>(from[x_place]), y.accumulate);
+          }
+      });
+    });
+  });
+}
+
+void scatter_along(const Tensor& source, const Tensor& index, int axis, GradTarget y) {
+  const Lines lines(y.buffer.shape(), index.shape(), axis);
+  for_float_dtype(source.dtype(), [&]<class T>() {
+    for_index_dtype(index.dtype(), [&]<class I>() {
+      const T* from = source.data<T>();
+      const I* chosen = index.data<I>();
+      std::vector<acc_t<T>> sums(static_cast<std::size_t>(y.buffer.numel()), acc_t<T>{0});
+      lines.for_each([&](std::span<const std::int64_t> y_first, std::int64_t first) {
+        for (std::int64_t j = 0; j < lines.n; ++j)
+          for (std::int64_t i = 0; i < std::ssize(y_first); ++i) {
+            const std::int64_t place = first + j * lines.stride + i;
+            const std::int64_t y_place = y_first[static_cast<std::size_t>(i)] +
+                                         static_cast<std::int64_t>(chosen[place]) * lines.x_stride;
+            sums[static_cast<std::size_t>(y_place)] += static_cast<acc_t<T>>(from[place]);
+          }
+      });
+      T* to = y.buffer.data<T>();
+      parallel_elements(y.buffer.numel(), [&](std::int64_t begin, std::int64_t end) {
+        write_grads(sums.data() + begin, to + begin, end - begin, y.accumulate);
+      });
+    });
+  });
+}
+
+void one_hot(const Tensor& indices, const Tensor& y) {
+  const std::int64_t n = y.size(-1);
+  for_index_dtype(indices.dtype(), [&]<class I>() {
+    const auto chosen = indices.host<I>();
+    const auto wrong = std::ranges::find_if(chosen, [&](I v) { return v < -1 || v >= n; });
+    SMX_CHECK(wrong == chosen.end(), "[one_hot] indices[{}] = {} is outside [-1, {})", wrong - chosen.begin(),
+              *wrong, n);
+    for_dtype(y.dtype(), [&]<class T>() {
+      T* to = y.data<T>();
+      parallel_rows(std::ssize(chosen), n, [&](std::int64_t row) {
+        std::fill_n(to + row * n, n, T{});
+        const std::int64_t one = chosen[static_cast<std::size_t>(row)];
+        if (one >= 0) to[row * n + one] = static_cast<T>(acc_t<T>{1});
+      });
+    });
+  });
+}
+
+void arange(const Tensor& y) {
+  for_dtype(y.dtype(), [&]<class T>() {
+    T* to = y.data<T>();
+    parallel_elements(y.numel(), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) to[i] = static_cast<T>(static_cast<acc_t<T>>(i));
     });
   });
 }

@@ -251,4 +251,18 @@ void broadcast_backward(const Tensor& dy, GradTarget dx) {
   });
 }
 
+void with_diagonal(const Tensor& x, double value, GradTarget y) {
+  const std::int64_t n = x.size(-1);
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    const T* from = x.data<T>();
+    T* to = y.buffer.data<T>();
+    parallel_rows(x.shape().outer(-1), n, [&](std::int64_t row) {
+      const std::int64_t first = row * n, diagonal = first + row % n;
+      write_run(from + first, to + first, diagonal - first, y.accumulate);
+      write_grad(to[diagonal], static_cast<acc_t<T>>(value), y.accumulate);
+      write_run(from + diagonal + 1, to + diagonal + 1, first + n - diagonal - 1, y.accumulate);
+    });
+  });
+}
+
 }  // namespace simsmoe::cpu

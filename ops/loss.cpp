@@ -12,28 +12,47 @@ namespace {
 // A loss and its statistics are kept in the type that kernels compute in.
 DType loss_dtype(const Variable& x) { return x.dtype() == DType::f64 ? DType::f64 : DType::f32; }
 
+void check_options(const Variable& logits, const CrossEntropyOptions& options) {
+  SMX_CHECK(options.label_smoothing >= 0.0 && options.label_smoothing <= 1.0,
+            "[cross_entropy] expected label_smoothing in [0, 1], got {}", options.label_smoothing);
+  const Tensor& weights = options.class_weights;
+  SMX_CHECK(!weights.defined() || (weights.shape() == Shape{logits.size(-1)} &&
+                                   weights.dtype() == logits.dtype() && weights.device() == logits.device()),
+            "[cross_entropy] expected class_weights {} [{}] on the device of the logits, got {}",
+            name_of(logits.dtype()), logits.size(-1), describe(weights));
+}
+
 }  // namespace
 
-Variable cross_entropy(const Variable& logits, const Tensor& targets, std::int64_t ignore_index) {
+Variable cross_entropy(const Variable& logits, const Tensor& targets, const CrossEntropyOptions& options) {
   const profile::Scope scope("cross_entropy");
   check_float("cross_entropy", logits);
   check_index("cross_entropy", targets);
-  SMX_CHECK(logits.rank() == 2 && targets.rank() == 1 && logits.size(0) == targets.size(0) &&
+  SMX_CHECK(logits.rank() >= 1 && logits.shape().without(-1) == targets.shape() &&
                 logits.device() == targets.device(),
-            "[cross_entropy] expected logits [N, V] and targets [N] on one device, got {} and {}",
+            "[cross_entropy] expected logits [..., V] and targets [...] on one device, got {} and {}",
             describe(logits.value()), describe(targets));
-  const Tensor max = Tensor::empty({logits.size(0)}, loss_dtype(logits), logits.device());
+  check_options(logits, options);
+  const std::int64_t n = targets.numel(), v = logits.size(-1);
+  const Tensor rows = logits.value().view({n, v}), chosen = targets.view({n});
+  const Tensor max = Tensor::empty({n}, loss_dtype(logits), logits.device());
   const Tensor sum = Tensor::empty_like(max);
-  Tensor loss = Tensor::empty({}, loss_dtype(logits), logits.device());
-  SMX_DISPATCH(cross_entropy_forward, loss.device(), logits.value(), targets, ignore_index, max, sum, loss);
-  //  loss = 1/count sum_r (lse_r - x_(r, target_r)),   lse_r = log sum_j exp(x_(r, j))
-  //  dlse_r / dx_(r, j) = exp(x_(r, j) - lse_r) = exp(x_(r, j) - max_r) / sum_r        the softmax
-  //  dx_(r, j) = dloss / count (softmax_(r, j) - 1[j = target_r]), and 0 in rows that do not count
-  return record("cross_entropy", {logits}, loss,
-                [logits = logits.value(), targets, ignore_index, max, sum](BackwardContext& ctx) {
-                  SMX_DISPATCH(cross_entropy_backward, logits.device(), logits, targets, ignore_index, max,
-                               sum, ctx.grad_output(), ctx.target(0));
-                });
+  const bool reduced = options.reduction != Reduction::none;
+  const Tensor loss = Tensor::empty(reduced ? Shape{} : targets.shape(), loss_dtype(logits), logits.device());
+  SMX_DISPATCH(cross_entropy_forward, loss.device(), rows, chosen, options, max, sum, loss);
+  //  loss_r = sum_j q_j (lse - x_j),   q_j = s w_j / V + (1 - s) w_t 1[j = t],   lse = log sum_j exp(x_j)
+  //  dlse / dx_j = exp(x_j - lse) = exp(x_j - max) / sum = p_j            the softmax
+  //  dloss_r / dx_j = Q p_j - q_j,   Q = sum_j q_j, and 0 in rows that do not count; without smoothing and
+  //  weights p_j - 1[j = t]
+  return record("cross_entropy", {logits}, loss, [rows, chosen, options, max, sum](BackwardContext& ctx) {
+    const GradTarget dlogits = ctx.target(0);
+    SMX_DISPATCH(cross_entropy_backward, rows.device(), rows, chosen, options, max, sum, ctx.grad_output(),
+                 GradTarget{dlogits.buffer.view(rows.shape()), dlogits.accumulate});
+  });
+}
+
+Variable cross_entropy(const Variable& logits, const Tensor& targets, std::int64_t ignore_index) {
+  return cross_entropy(logits, targets, CrossEntropyOptions{.ignore_index = ignore_index});
 }
 
 Variable mse(const Variable& a, const Variable& b) {

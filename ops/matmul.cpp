@@ -1,6 +1,7 @@
 #include "ops/matmul.hpp"
 
 #include "engine/profile.hpp"
+#include "ops/broadcast.hpp"
 #include "ops/check.hpp"
 
 // The mathematics of the family: every gradient of a product is a product again.
@@ -29,9 +30,12 @@ void check_offsets(const Tensor& offsets, std::int64_t experts, std::int64_t row
               bounds[e]);
 }
 
-GradTarget as_matrix(GradTarget target, std::int64_t rows, std::int64_t columns) {
-  return {target.buffer.view({rows, columns}), target.accumulate};
+GradTarget viewed(const GradTarget& target, const Shape& shape) {
+  return {target.buffer.view(shape), target.accumulate};
 }
+
+// All axes but the last two.
+Shape leading(const Tensor& x) { return x.shape().without(-1).without(-1); }
 
 }  // namespace
 
@@ -40,35 +44,42 @@ Variable matmul(const Variable& a, const Variable& b, MatmulOptions options) {
   check_float("matmul", a);
   check_float("matmul", b);
   check_alike("matmul", a, b);
-  SMX_CHECK(a.rank() >= 2 && b.rank() >= 2, "[matmul] expected operands of rank 2 or more, got {} and {}",
+  SMX_CHECK(a.rank() >= 1 && b.rank() >= 1, "[matmul] expected vectors, matrices or more axes, got {} and {}",
             describe(a.value()), describe(b.value()));
-  const bool ta = options.transpose_a, tb = options.transpose_b;
-  const std::int64_t m = a.size(ta ? -1 : -2), k = a.size(ta ? -2 : -1);
-  const std::int64_t n = b.size(tb ? -2 : -1);
-  SMX_CHECK(k == b.size(tb ? -1 : -2), "[matmul] expected equal inner sizes, got {}{} and {}{}",
+  const bool row = a.rank() == 1, column = b.rank() == 1;
+  const bool ta = options.transpose_a && !row, tb = options.transpose_b && !column;
+  const Tensor left = row ? a.value().view({1, a.size(0)}) : a.value();
+  const Tensor right = column ? b.value().view({b.size(0), 1}) : b.value();
+  const std::int64_t m = left.size(ta ? -1 : -2), k = left.size(ta ? -2 : -1);
+  const std::int64_t n = right.size(tb ? -2 : -1);
+  SMX_CHECK(k == right.size(tb ? -1 : -2), "[matmul] expected equal inner sizes, got {}{} and {}{}",
             describe(a.value()), ta ? " transposed" : "", describe(b.value()), tb ? " transposed" : "");
-  SMX_CHECK(b.rank() == 2 || a.shape().without(-1).without(-1) == b.shape().without(-1).without(-1),
-            "[matmul] expected equal leading axes or a plain matrix on the right, got {} and {}",
-            describe(a.value()), describe(b.value()));
-  const Tensor y = Tensor::empty(a.shape().with(-2, m).with(-1, n), a.dtype(), a.device());
-  SMX_DISPATCH(matmul_product, y.device(), a.value(), ta, b.value(), tb, GradTarget{y});
+  const Shape batches = broadcast_shape("matmul", leading(left), leading(right));
+  const Tensor product = Tensor::empty(batches.append(m).append(n), a.dtype(), a.device());
+  SMX_DISPATCH(matmul_product, product.device(), left, ta, right, tb, GradTarget{product});
+  Shape shape = product.shape();
+  if (row) shape = shape.without(-2);
+  if (column) shape = shape.without(-1);
   //  With A = op(a), B = op(b): dA = dy B^T and dB = A^T dy. A transposed operand takes the transpose:
-  //  da = B dy^T, db = dy^T A.
-  return record("matmul", {a, b}, y, [a = a.value(), b = b.value(), ta, tb](BackwardContext& ctx) {
-    const Tensor& dy = ctx.grad_output();
-    if (ctx.wants(0)) {
-      if (ta)
-        SMX_DISPATCH(matmul_product, dy.device(), b, tb, dy, true, ctx.target(0));
-      else
-        SMX_DISPATCH(matmul_product, dy.device(), dy, false, b, !tb, ctx.target(0));
-    }
-    if (ctx.wants(1)) {
-      if (tb)
-        SMX_DISPATCH(matmul_product, dy.device(), dy, true, a, ta, ctx.target(1));
-      else
-        SMX_DISPATCH(matmul_product, dy.device(), a, !ta, dy, false, ctx.target(1));
-    }
-  });
+  //  da = B dy^T, db = dy^T A. What was shared by several batches sums theirs.
+  return record("matmul", {a, b}, product.view(shape),
+                [left, right, ta, tb, full = product.shape()](BackwardContext& ctx) {
+                  const Tensor dy = ctx.grad_output().view(full);
+                  if (ctx.wants(0)) {
+                    const GradTarget da = viewed(ctx.target(0), left.shape());
+                    if (ta)
+                      SMX_DISPATCH(matmul_product, dy.device(), right, tb, dy, true, da);
+                    else
+                      SMX_DISPATCH(matmul_product, dy.device(), dy, false, right, !tb, da);
+                  }
+                  if (ctx.wants(1)) {
+                    const GradTarget db = viewed(ctx.target(1), right.shape());
+                    if (tb)
+                      SMX_DISPATCH(matmul_product, dy.device(), dy, true, left, ta, db);
+                    else
+                      SMX_DISPATCH(matmul_product, dy.device(), left, !ta, dy, false, db);
+                  }
+                });
 }
 
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias) {
@@ -89,11 +100,11 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias)
     const std::int64_t n = x_rows.size(0), wide = w.size(1), tall = w.size(0);
     const Tensor dy = ctx.grad_output().view({n, tall});
     if (ctx.wants(0))
-      SMX_DISPATCH(matmul_product, dy.device(), dy, false, w, false, as_matrix(ctx.target(0), n, wide));
+      SMX_DISPATCH(matmul_product, dy.device(), dy, false, w, false, viewed(ctx.target(0), {n, wide}));
     if (ctx.wants(1)) SMX_DISPATCH(matmul_product, dy.device(), dy, true, x_rows, false, ctx.target(1));
     if (ctx.wants(2)) {
       const Tensor all_rows = Tensor::from(std::vector<std::int64_t>{0, n}, {2});
-      SMX_DISPATCH(grouped_bias_backward, dy.device(), dy, all_rows, as_matrix(ctx.target(2), 1, tall));
+      SMX_DISPATCH(grouped_bias_backward, dy.device(), dy, all_rows, viewed(ctx.target(2), {1, tall}));
     }
   });
 }

@@ -12,7 +12,9 @@ struct MatmulOptions {
 };
 
 // y = op(a) op(b) over the last two axes. a: [..., m, k] (or [..., k, m] when transposed), b: [..., k, n] (or
-// [..., n, k]). The leading axes are equal, or b is a plain matrix that all share.
+// [..., n, k]) -> [..., m, n]; the leading axes broadcast as in NumPy. A vector [k] stands for a row on the
+// left and for a column on the right, which y then lacks: [k] [..., k, n] -> [..., n], [k] [k] -> []. It is
+// its own transpose.
 Variable matmul(const Variable& a, const Variable& b, MatmulOptions options = {});
 
 // y = x W^T + b. x: [..., in], weight: [out, in], bias: [out] or undefined -> [..., out]
@@ -27,8 +29,8 @@ Variable grouped_matmul(const Variable& x, const Variable& weight, const Tensor&
 
 }  // namespace simsmoe::ops
 
-// c = op(a) op(b) over the last two axes. An operand without leading axes is shared by all batches; when c
-// has none, the products of all batches are summed.
+// c = op(a) op(b) over the last two axes, for all batches that the leading axes of a and b broadcast to; those
+// of c broadcast to them too, and products that fall on one matrix of c are summed.
 SMX_CPU_KERNEL(matmul_product,
                (const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, GradTarget c))
 // x: [rows, in], weight: [out, in], bias: [out] or undefined, y: [rows, out].

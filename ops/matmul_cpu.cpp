@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "engine/cpu/gemm.hpp"
+#include "ops/broadcast.hpp"
 #include "ops/cpu_kernel.hpp"
 #include "ops/matmul.hpp"
 
@@ -18,13 +19,45 @@ constexpr std::int64_t kExpertRows = 256;  // rows of one expert that one thread
 
 Transpose flag(bool transposed) { return transposed ? Transpose::transposed : Transpose::none; }
 
-// The last two axes of a tensor as stored, and how many such matrices there are.
+// The last two axes of a tensor as stored, and the others: how many such matrices there are.
 struct Matrices {
-  explicit Matrices(const Tensor& t) : count(t.shape().outer(-2)), rows(t.size(-2)), columns(t.size(-1)) {}
-  // Where batch i begins; a single matrix is shared.
-  std::int64_t offset(std::int64_t i) const { return count == 1 ? 0 : i * rows * columns; }
+  explicit Matrices(const Tensor& t)
+      : leading(t.shape().without(-1).without(-1)),
+        count(leading.numel()),
+        rows(t.size(-2)),
+        columns(t.size(-1)) {}
+  std::int64_t numel() const { return rows * columns; }
+  // The matrix of batch i where each batch has its own or all share one.
+  std::int64_t one_of(std::int64_t i) const { return count == 1 ? 0 : i; }
+  bool none_or_all_of(std::int64_t batches) const { return count == 1 || count == batches; }
+
+  Shape leading;
   std::int64_t count, rows, columns;
 };
+
+// Which of the matrices with these leading axes serves batch i of those that they broadcast to.
+std::int64_t matrix_of(const Shape& leading, const Shape& batch, std::int64_t i) {
+  std::int64_t index = 0;
+  for (int axis = 1; axis <= batch.rank(); ++axis) {  // from the last
+    const std::int64_t place = i % batch[-axis];
+    i /= batch[-axis];
+    if (axis <= leading.rank() && leading[-axis] != 1) index += place * leading.inner(-axis);
+  }
+  return index;
+}
+
+// The matrices that are multiplied for each matrix of c, in the order of the batches.
+struct Pair {
+  std::int64_t a, b;
+};
+std::vector<std::vector<Pair>> pairs_by_result(const Shape& a, const Shape& b, const Shape& c,
+                                               const Shape& batch) {
+  std::vector<std::vector<Pair>> pairs(static_cast<std::size_t>(c.numel()));
+  for (std::int64_t i = 0; i < batch.numel(); ++i)
+    pairs[static_cast<std::size_t>(matrix_of(c, batch, i))].push_back(
+        {matrix_of(a, batch, i), matrix_of(b, batch, i)});
+  return pairs;
+}
 
 // Part of the rows of one expert.
 struct Piece {
@@ -71,24 +104,39 @@ void matmul_product(const Tensor& a, bool ta, const Tensor& b, bool tb, GradTarg
   const Tensor& c = target.buffer;
   if (c.numel() == 0) return;
   const Matrices am(a), bm(b), cm(c);
-  const std::int64_t batches = std::min(am.count, bm.count) == 0 ? 0 : std::max(am.count, bm.count);
+  const Shape batch = broadcast_shape("matmul", am.leading, bm.leading);
+  const std::int64_t batches = batch.numel();
   const std::int64_t m = cm.rows, n = cm.columns, k = ta ? am.rows : am.columns;
   for_float_dtype(c.dtype(), [&]<class T>() {
     const T *pa = a.data<T>(), *pb = b.data<T>();
     T* pc = c.data<T>();
-    const auto product = [&](std::int64_t i, std::int64_t rows, std::int64_t depth, bool accumulate) {
-      gemm(flag(ta), flag(tb), rows, n, depth, pa + am.offset(i), am.columns, pb + bm.offset(i), bm.columns,
-           pc + cm.offset(i), n, accumulate);
+    const auto product = [&](std::int64_t i_a, std::int64_t i_b, std::int64_t i_c, std::int64_t rows,
+                             std::int64_t depth, bool accumulate) {
+      gemm(flag(ta), flag(tb), rows, n, depth, pa + i_a * am.numel(), am.columns, pb + i_b * bm.numel(),
+           bm.columns, pc + i_c * cm.numel(), n, accumulate);
     };
-    if (cm.count > 1 && bm.count == 1 && !ta)  // the batches are more rows of one product
-      product(0, m * batches, k, target.accumulate);
-    else if (cm.count > 1)
-      parallel_for_dynamic(batches, batches * m * n * k,
-                           [&](std::int64_t i) { product(i, m, k, target.accumulate); });
-    else if ((ta && !tb) || batches == 0)  // summing over batches lengthens the inner axis
-      product(0, m, k * batches, target.accumulate);
-    else
-      for (std::int64_t i = 0; i < batches; ++i) product(i, m, k, target.accumulate || i > 0);
+    if (!am.none_or_all_of(batches) || !bm.none_or_all_of(batches) || !cm.none_or_all_of(batches)) {
+      const std::vector<std::vector<Pair>> pairs = pairs_by_result(am.leading, bm.leading, cm.leading, batch);
+      parallel_for_dynamic(cm.count, batches * m * n * k, [&](std::int64_t i) {
+        bool accumulate = target.accumulate;
+        for (const Pair& pair : pairs[static_cast<std::size_t>(i)]) {
+          product(pair.a, pair.b, i, m, k, accumulate);
+          accumulate = true;
+        }
+        if (!accumulate) product(0, 0, i, m, 0, false);  // an empty sum
+      });
+    } else if (cm.count > 1 && bm.count == 1 && !ta) {  // the batches are more rows of one product
+      product(0, 0, 0, m * batches, k, target.accumulate);
+    } else if (cm.count > 1) {
+      parallel_for_dynamic(batches, batches * m * n * k, [&](std::int64_t i) {
+        product(am.one_of(i), bm.one_of(i), i, m, k, target.accumulate);
+      });
+    } else if (batches == 0 || (ta && !tb && am.count == bm.count)) {  // batches lengthen the inner axis
+      product(0, 0, 0, m, k * batches, target.accumulate);
+    } else {
+      for (std::int64_t i = 0; i < batches; ++i)
+        product(am.one_of(i), bm.one_of(i), 0, m, k, target.accumulate || i > 0);
+    }
   });
 }
 

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <limits>
+
 #include "engine/math.hpp"
 #include "ops/cpu_sums.hpp"
 #include "ops/norm.hpp"
@@ -23,6 +26,23 @@ struct RowStatistics {
   A mean, rstd;
 };
 
+// 1 / sqrt(mean((x - center)^2) + eps) of a row whose squares add up to `squares`. Where they overflow they
+// are taken again in units of the largest difference, m; infinities among x keep the sum infinite.
+template <class T, class A = acc_t<T>>
+A reciprocal_deviation(const T* x, A center, A squares, std::int64_t n, A eps) {
+  constexpr A kMost = std::numeric_limits<A>::max();
+  const A count = static_cast<A>(n);
+  if (squares <= kMost || squares != squares) return 1 / math::sqrt(squares / count + eps);
+  A m = 0, shares = 0;
+  for (std::int64_t j = 0; j < n; ++j) m = math::max(m, std::fabs(static_cast<A>(x[j]) - center));
+  if (m > kMost) return 1 / math::sqrt(squares);
+  for (std::int64_t j = 0; j < n; ++j) {
+    const A share = (static_cast<A>(x[j]) - center) / m;
+    shares += share * share;
+  }
+  return 1 / (m * math::sqrt(shares / count + eps / m / m));
+}
+
 // y = (x - mean) * rstd * weight + bias; returns the statistics.
 template <class T, class A = acc_t<T>>
 RowStatistics<A> layer_norm_row(const T* x, const A* weight, const A* bias, T* y, std::int64_t n, A eps) {
@@ -36,11 +56,23 @@ RowStatistics<A> layer_norm_row(const T* x, const A* weight, const A* bias, T* y
     const A d = static_cast<A>(x[j]) - mean;
     squares += d * d;
   }
-  const A rstd = 1 / math::sqrt(squares / static_cast<A>(n) + eps);
+  const A rstd = reciprocal_deviation(x, mean, squares, n, eps);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j)
     y[j] = static_cast<T>((static_cast<A>(x[j]) - mean) * rstd * weight[j] + bias[j]);
   return {mean, rstd};
+}
+
+// mean(g * n) * rstd with g = dy * weight and n = (x - mean) * rstd, from the sum of g * (x - mean) where that
+// is finite: large x and large weights together overflow it.
+template <class T, class A = acc_t<T>>
+A mean_product(const T* x, const T* dy, const A* weight, RowStatistics<A> row, A sum_gx, std::int64_t n) {
+  const A count = static_cast<A>(n);
+  if (std::fabs(sum_gx) <= std::numeric_limits<A>::max()) return sum_gx / count * row.rstd * row.rstd;
+  A sum_gn = 0;
+  for (std::int64_t j = 0; j < n; ++j)
+    sum_gn += static_cast<A>(dy[j]) * weight[j] * ((static_cast<A>(x[j]) - row.mean) * row.rstd);
+  return sum_gn / count * row.rstd;
 }
 
 // dx = rstd * (g - mean(g) - n * mean(g * n)) with g = dy * weight and n = (x - mean) * rstd.
@@ -54,7 +86,7 @@ void layer_norm_row_backward(const T* x, const T* dy, const A* weight, RowStatis
     sum_g += g;
     sum_gx += g * (static_cast<A>(x[j]) - row.mean);
   }
-  const A mean_g = sum_g / static_cast<A>(n), slope = sum_gx / static_cast<A>(n) * row.rstd * row.rstd;
+  const A mean_g = sum_g / static_cast<A>(n), slope = mean_product(x, dy, weight, row, sum_gx, n);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) {
     const A g = static_cast<A>(dy[j]) * weight[j];
@@ -68,7 +100,7 @@ A rms_norm_row(const T* x, const A* weight, T* y, std::int64_t n, A eps) {
   A squares = 0;
 #pragma omp simd reduction(+ : squares)
   for (std::int64_t j = 0; j < n; ++j) squares += static_cast<A>(x[j]) * static_cast<A>(x[j]);
-  const A rstd = 1 / math::sqrt(squares / static_cast<A>(n) + eps);
+  const A rstd = reciprocal_deviation(x, A{0}, squares, n, eps);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) y[j] = static_cast<T>(static_cast<A>(x[j]) * rstd * weight[j]);
   return rstd;
@@ -81,7 +113,7 @@ void rms_norm_row_backward(const T* x, const T* dy, const A* weight, A rstd, T* 
   A sum_gx = 0;
 #pragma omp simd reduction(+ : sum_gx)
   for (std::int64_t j = 0; j < n; ++j) sum_gx += static_cast<A>(dy[j]) * weight[j] * static_cast<A>(x[j]);
-  const A slope = sum_gx / static_cast<A>(n) * rstd * rstd;
+  const A slope = mean_product(x, dy, weight, {A{0}, rstd}, sum_gx, n);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j)
     write_grad(dx[j], rstd * (static_cast<A>(dy[j]) * weight[j] - static_cast<A>(x[j]) * slope), accumulate);

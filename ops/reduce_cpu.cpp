@@ -1,114 +1,297 @@
-#include <algorithm>
-#include <vector>
-
-#include "ops/cpu_kernel.hpp"
 #include "ops/reduce.hpp"
 
-// The reduced axis is cut into pieces whose number depends on the shape alone; their sums are added in order,
-// so the result has the same bits for any number of threads. It also keeps each sum short, hence exact.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "engine/math.hpp"
+#include "ops/cpu_kernel.hpp"
+
+// The reduced axis is cut into pieces whose number depends on the shape alone; their results are combined in
+// order, so the whole has the same bits for any number of threads. It also keeps each sum short, hence exact.
 
 namespace simsmoe::cpu {
 
 namespace {
 
-// sum[i] += the sum over rows [begin, end) of x[j, i]; x: [n, inner]
-template <class T>
-void add_rows(const T* x, std::int64_t begin, std::int64_t end, std::int64_t inner, acc_t<T>* sum) {
+// --- forward --------------------------------------------------------------------------------------------
+
+// The pieces that the axis of a view is cut into.
+struct Pieces {
+  explicit Pieces(AxisView v)
+      : view(v), count(std::clamp<std::int64_t>(v.n * v.inner / kGrain, 1, std::max<std::int64_t>(v.n, 1))) {}
+  std::int64_t begin(std::int64_t piece) const { return view.n * piece / count; }
+  // f(o, begin, end, unit) for each piece of each o; those of one o have consecutive units.
+  template <class F>
+  void for_each(const F& f) const {
+    parallel_rows(view.outer * count, view.n * view.inner / count, [&](std::int64_t unit) {
+      f(unit / count, begin(unit % count), begin(unit % count + 1), unit);
+    });
+  }
+  // Where the result of a piece for column i of k = (o, i) lies in [units, inner].
+  std::size_t place(std::int64_t k, std::int64_t piece) const {
+    return static_cast<std::size_t>((k / view.inner * count + piece) * view.inner + k % view.inner);
+  }
+  std::size_t results() const { return static_cast<std::size_t>(view.outer * count * view.inner); }
+
+  AxisView view;
+  std::int64_t count;
+};
+
+// sum[i] += the sum over rows [begin, end) of term(x[j, i], i); x: [n, inner]
+template <class T, class Term>
+void add_rows(const T* x, std::int64_t begin, std::int64_t end, std::int64_t inner, Term term,
+              acc_t<T>* sum) {
   using A = acc_t<T>;
   if (inner == 1) {
     A total = 0;
 #pragma omp simd reduction(+ : total)
-    for (std::int64_t j = begin; j < end; ++j) total += static_cast<A>(x[j]);
+    for (std::int64_t j = begin; j < end; ++j) total += term(static_cast<A>(x[j]), 0);
     *sum += total;
     return;
   }
   for (std::int64_t j = begin; j < end; ++j)
-    for (std::int64_t i = 0; i < inner; ++i) sum[i] += static_cast<A>(x[j * inner + i]);
+    for (std::int64_t i = 0; i < inner; ++i) sum[i] += term(static_cast<A>(x[j * inner + i]), i);
 }
 
-}  // namespace
-
-void sum_forward(const Tensor& x, AxisView view, double factor, const Tensor& y) {
-  const std::int64_t n = view.n, inner = view.inner;
-  const std::int64_t pieces = std::max<std::int64_t>(1, std::min(n, n * inner / kGrain));
-  for_float_dtype(x.dtype(), [&]<class T>() {
-    using A = acc_t<T>;
-    std::vector<A> sums(static_cast<std::size_t>(view.outer * pieces * inner), A(0));
-    const T* in = x.data<T>();
-    parallel_rows(view.outer * pieces, n * inner / pieces, [&](std::int64_t unit) {
-      const std::int64_t o = unit / pieces, piece = unit % pieces;
-      add_rows(in + o * n * inner, n * piece / pieces, n * (piece + 1) / pieces, inner,
-               sums.data() + unit * inner);
-    });
-    T* out = y.data<T>();
-    parallel_elements(y.numel(), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t k = begin; k < end; ++k) {
-        A total = 0;
-        for (std::int64_t piece = 0; piece < pieces; ++piece)
-          total += sums[static_cast<std::size_t>((k / inner * pieces + piece) * inner + k % inner)];
-        out[k] = static_cast<T>(static_cast<A>(factor) * total);
-      }
-    });
+// result(k, the sum over j of term_of(o)(x[o, j, i], i)) for every k = (o, i).
+template <class T, class TermOf, class Result>
+void sum_terms(const T* x, AxisView view, const TermOf& term_of, const Result& result) {
+  using A = acc_t<T>;
+  const Pieces pieces(view);
+  std::vector<A> sums(pieces.results(), A(0));
+  pieces.for_each([&](std::int64_t o, std::int64_t begin, std::int64_t end, std::int64_t unit) {
+    add_rows(x + o * view.n * view.inner, begin, end, view.inner, term_of(o),
+             sums.data() + unit * view.inner);
+  });
+  parallel_elements(view.outer * view.inner, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t k = begin; k < end; ++k) {
+      A total = 0;
+      for (std::int64_t piece = 0; piece < pieces.count; ++piece) total += sums[pieces.place(k, piece)];
+      result(k, total);
+    }
   });
 }
 
-void sum_backward(const Tensor& dy, AxisView view, double factor, GradTarget dx) {
+// A value and where it was found.
+template <class A>
+struct Found {
+  A value;
+  std::int64_t place;
+};
+
+// Whether b replaces a as the extremum: of equals the first stays, and the first NaN stays for good.
+template <Extremum which, class A>
+bool beats(A b, A a) {
+  const bool beyond = which == Extremum::max ? b > a : b < a;
+  return beyond || (b != b && a == a);
+}
+
+// found[i] = the extremum of x[j, i] over rows [begin, end), of which there is one at least; x: [n, inner]
+template <Extremum which, class T, class A = acc_t<T>>
+void find_extrema(const T* x, std::int64_t begin, std::int64_t end, std::int64_t inner, Found<A>* found) {
+  for (std::int64_t i = 0; i < inner; ++i) found[i] = {static_cast<A>(x[begin * inner + i]), begin};
+  for (std::int64_t j = begin + 1; j < end; ++j)
+    for (std::int64_t i = 0; i < inner; ++i)
+      if (const A value = static_cast<A>(x[j * inner + i]); beats<which>(value, found[i].value))
+        found[i] = {value, j};
+}
+
+template <Extremum which, class T>
+void extrema(const T* x, AxisView view, T* y, std::int64_t* where) {
+  const Pieces pieces(view);
+  std::vector<Found<acc_t<T>>> found(pieces.results());
+  pieces.for_each([&](std::int64_t o, std::int64_t begin, std::int64_t end, std::int64_t unit) {
+    find_extrema<which>(x + o * view.n * view.inner, begin, end, view.inner,
+                        found.data() + unit * view.inner);
+  });
+  parallel_elements(view.outer * view.inner, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t k = begin; k < end; ++k) {
+      Found<acc_t<T>> best = found[pieces.place(k, 0)];
+      for (std::int64_t piece = 1; piece < pieces.count; ++piece)
+        if (const auto next = found[pieces.place(k, piece)]; beats<which>(next.value, best.value))
+          best = next;
+      y[k] = static_cast<T>(best.value);
+      where[k] = best.place;
+    }
+  });
+}
+
+// sqrt(sum x_j^2) of n elements `step` apart, as m sqrt(sum (x_j / m)^2) with m = max |x_j|.
+template <class T, class A = acc_t<T>>
+A scaled_norm(const T* x, std::int64_t n, std::int64_t step) {
+  A m = 0, sum = 0;
+  for (std::int64_t j = 0; j < n; ++j) m = math::maximum(m, std::fabs(static_cast<A>(x[j * step])));
+  if (!(m > 0 && m <= std::numeric_limits<A>::max())) return m;  // 0, infinity or NaN
+  for (std::int64_t j = 0; j < n; ++j) {
+    const A share = static_cast<A>(x[j * step]) / m;
+    sum += share * share;
+  }
+  return m * math::sqrt(sum);
+}
+
+// --- backward -------------------------------------------------------------------------------------------
+
+// dx[o, j, i] = slope_of(k)(j, e) with k = (o, i) and e the place in dx, or += it.
+template <class T, class SlopeOf>
+void write_slopes(AxisView view, const GradTarget& dx, const SlopeOf& slope_of) {
   const std::int64_t n = view.n, inner = view.inner;
-  for_float_dtype(dy.dtype(), [&]<class T>() {
-    using A = acc_t<T>;
-    const T* from = dy.data<T>();
-    T* to = dx.buffer.data<T>();
+  T* to = dx.buffer.data<T>();
+  decide(dx.accumulate, [&](auto accumulate) {
     if (inner == 1) {
-      // one value along a row; a single long row is shared by the threads
+      // one slope along a row; a single long row is shared by the threads
       parallel_elements(dx.buffer.numel(), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t k = begin; k < end;) {
-          const std::int64_t row = k / n, stop = std::min(end, (row + 1) * n);
-          const A value = static_cast<A>(factor) * static_cast<A>(from[row]);
-          for (; k < stop; ++k) write_grad(to[k], value, dx.accumulate);
+        for (std::int64_t e = begin; e < end;) {
+          const std::int64_t row = e / n, first = row * n, stop = std::min(end, first + n);
+          const auto slope = slope_of(row);
+          for (; e < stop; ++e) write_grad(to[e], slope(e - first, e), accumulate);
         }
       });
       return;
     }
     parallel_rows(view.outer * n, inner, [&](std::int64_t row) {
-      const T* source = from + row / n * inner;
-      T* target = to + row * inner;
+      const std::int64_t k = row / n * inner, j = row % n;
       for (std::int64_t i = 0; i < inner; ++i)
-        write_grad(target[i], static_cast<A>(factor) * static_cast<A>(source[i]), dx.accumulate);
+        write_grad(to[row * inner + i], slope_of(k + i)(j, row * inner + i), accumulate);
     });
   });
 }
 
-void max_forward(const Tensor& x, AxisView view, const Tensor& y, const Tensor& where) {
-  const std::int64_t n = view.n, inner = view.inner;
+}  // namespace
+
+void sum_forward(const Tensor& x, AxisView view, double factor, const Tensor& y) {
   for_float_dtype(x.dtype(), [&]<class T>() {
-    parallel_rows(y.numel(), n, [&](std::int64_t k) {
-      const T* column = x.data<T>() + k / inner * n * inner + k % inner;
-      std::int64_t best = 0;
-      acc_t<T> largest = column[0];
-      for (std::int64_t j = 1; j < n; ++j) {
-        const acc_t<T> value = column[j * inner];
-        const bool first_nan = value != value && largest == largest;
-        if (value > largest || first_nan) {
-          largest = value;
-          best = j;
-        }
-      }
-      y.data<T>()[k] = static_cast<T>(largest);
-      where.data<std::int64_t>()[k] = best;
-    });
+    using A = acc_t<T>;
+    T* out = y.data<T>();
+    sum_terms(
+        x.data<T>(), view, [](std::int64_t) { return [](A value, std::int64_t) { return value; }; },
+        [=](std::int64_t k, A total) { out[k] = static_cast<T>(static_cast<A>(factor) * total); });
   });
 }
 
-void max_backward(const Tensor& dy, const Tensor& where, AxisView view, GradTarget dx) {
-  const std::int64_t n = view.n, inner = view.inner;
+void sum_backward(const Tensor& dy, AxisView view, double factor, GradTarget dx) {
   for_float_dtype(dy.dtype(), [&]<class T>() {
     using A = acc_t<T>;
-    const std::int64_t* chosen = where.data<std::int64_t>();
-    parallel_rows(dy.numel(), n, [&](std::int64_t k) {
-      T* column = dx.buffer.data<T>() + k / inner * n * inner + k % inner;
-      const A slope = static_cast<A>(dy.data<T>()[k]);
-      for (std::int64_t j = 0; j < n; ++j)
-        write_grad(column[j * inner], j == chosen[k] ? slope : A(0), dx.accumulate);
+    const T* from = dy.data<T>();
+    write_slopes<T>(view, dx, [=](std::int64_t k) {
+      const A slope = static_cast<A>(factor) * static_cast<A>(from[k]);
+      return [slope](std::int64_t, std::int64_t) { return slope; };
+    });
+  });
+}
+
+void extremum_forward(Extremum extremum, const Tensor& x, AxisView view, const Tensor& y,
+                      const Tensor& where) {
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    if (extremum == Extremum::max)
+      extrema<Extremum::max>(x.data<T>(), view, y.data<T>(), where.data<std::int64_t>());
+    else
+      extrema<Extremum::min>(x.data<T>(), view, y.data<T>(), where.data<std::int64_t>());
+  });
+}
+
+void extremum_backward(const Tensor& dy, const Tensor& where, AxisView view, GradTarget dx) {
+  for_float_dtype(dy.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const T* from = dy.data<T>();
+    const std::int64_t* places = where.data<std::int64_t>();
+    write_slopes<T>(view, dx, [=](std::int64_t k) {
+      return [slope = static_cast<A>(from[k]), place = places[k]](std::int64_t j, std::int64_t) {
+        return j == place ? slope : A(0);
+      };
+    });
+  });
+}
+
+void var_forward(const Tensor& x, AxisView view, double factor, const Tensor& mean, const Tensor& y) {
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const T* from = x.data<T>();
+    T* out = y.data<T>();
+    A* means = mean.data<A>();
+    sum_terms(
+        from, view, [](std::int64_t) { return [](A value, std::int64_t) { return value; }; },
+        [=, n = static_cast<A>(view.n)](std::int64_t k, A total) { means[k] = total / n; });
+    // From the differences, not as E[x^2] - mean^2: that would cancel when the mean is large.
+    sum_terms(
+        from, view,
+        [means, inner = view.inner](std::int64_t o) {
+          return [m = means + o * inner](A value, std::int64_t i) { return (value - m[i]) * (value - m[i]); };
+        },
+        [=](std::int64_t k, A total) { out[k] = static_cast<T>(static_cast<A>(factor) * total); });
+  });
+}
+
+void var_backward(const Tensor& x, const Tensor& mean, const Tensor& dy, AxisView view, double factor,
+                  GradTarget dx) {
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const T *at = x.data<T>(), *from = dy.data<T>();
+    const A* means = mean.data<A>();
+    write_slopes<T>(view, dx, [=](std::int64_t k) {
+      const A slope = static_cast<A>(2 * factor) * static_cast<A>(from[k]);
+      return [=, m = means[k]](std::int64_t, std::int64_t e) { return slope * (static_cast<A>(at[e]) - m); };
+    });
+  });
+}
+
+void l2_norm_forward(const Tensor& x, AxisView view, const Tensor& norm, const Tensor& y) {
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const T* from = x.data<T>();
+    T* out = y.data<T>();
+    A* norms = norm.data<A>();
+    // Of a sum in this range no square overflowed, and those that underflowed are below its last place.
+    constexpr A kUlp = std::numeric_limits<A>::epsilon(), kMost = std::numeric_limits<A>::max();
+    constexpr A kLeast = std::numeric_limits<A>::min() / (kUlp * kUlp);
+    sum_terms(
+        from, view, [](std::int64_t) { return [](A value, std::int64_t) { return value * value; }; },
+        [=](std::int64_t k, A sum) {
+          const T* column = from + k / view.inner * view.n * view.inner + k % view.inner;
+          norms[k] =
+              sum >= kLeast && sum <= kMost ? math::sqrt(sum) : scaled_norm(column, view.n, view.inner);
+          out[k] = static_cast<T>(norms[k]);
+        });
+  });
+}
+
+void l2_norm_backward(const Tensor& x, const Tensor& norm, const Tensor& dy, AxisView view, GradTarget dx) {
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const T *at = x.data<T>(), *from = dy.data<T>();
+    const A* norms = norm.data<A>();
+    write_slopes<T>(view, dx, [=](std::int64_t k) {
+      return [=, slope = static_cast<A>(from[k]), norm_k = norms[k]](std::int64_t, std::int64_t e) {
+        return norm_k == 0 ? A(0) : slope * (static_cast<A>(at[e]) / norm_k);
+      };
+    });
+  });
+}
+
+void cumsum(const Tensor& x, AxisView view, bool from_end, GradTarget y) {
+  const std::int64_t n = view.n, inner = view.inner;
+  for_float_dtype(x.dtype(), [&]<class T>() {
+    using A = acc_t<T>;
+    const T* from = x.data<T>();
+    T* to = y.buffer.data<T>();
+    // Columns are independent; a thread's share of those of one o run side by side.
+    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (n + 1));
+    parallel_for(view.outer * inner, grain, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<A> sums(static_cast<std::size_t>(std::min(inner, end - begin)));
+      for (std::int64_t k = begin, width = 0; k < end; k += width) {
+        width = std::min(inner - k % inner, end - k);
+        std::fill_n(sums.begin(), width, A(0));
+        const std::int64_t first = k / inner * n * inner + k % inner;
+        for (std::int64_t step = 0; step < n; ++step) {
+          const std::int64_t row = first + (from_end ? n - 1 - step : step) * inner;
+          for (std::int64_t i = 0; i < width; ++i) {
+            A& sum = sums[static_cast<std::size_t>(i)];
+            sum += static_cast<A>(from[row + i]);
+            write_grad(to[row + i], sum, y.accumulate);
+          }
+        }
+      }
     });
   });
 }

@@ -4,7 +4,6 @@
 
 #include "engine/profile.hpp"
 #include "ops/check.hpp"
-#include "ops/index.hpp"
 
 // The mathematics of the family. With P the [M, N] matrix that has a 1 where kept copy r belongs to token n,
 // gather is y = P x and combine is y = P^T diag(w) h: the backward pass of each is the kernel of the other.
@@ -31,21 +30,6 @@ void check_plan(std::string_view op, const Variable& x, const Partition& plan) {
 }
 
 }  // namespace
-
-TopK topk(const Variable& x, std::int64_t k) {
-  const profile::Scope scope("topk");
-  check_float("topk", x);
-  SMX_CHECK(x.rank() == 2, "[topk] expected [N, E], got {}", describe(x.value()));
-  SMX_CHECK(1 <= k && k <= x.size(1), "[topk] expected 1 <= k <= {}, got {}", x.size(1), k);
-  Tensor values = Tensor::empty({x.size(0), k}, x.dtype(), x.device());
-  Tensor indices = Tensor::empty({x.size(0), k}, DType::i32, x.device());
-  SMX_DISPATCH(topk_forward, values.device(), x.value(), values, indices);
-  //  values_(n, j) = x_(n, indices(n, j)), the choice being constant nearby: the gradient of take_along_last
-  Variable y = record("topk", {x}, values, [indices](BackwardContext& ctx) {
-    SMX_DISPATCH(take_along_last_backward, indices.device(), ctx.grad_output(), indices, ctx.target(0));
-  });
-  return {y, indices};
-}
 
 Tensor expert_histogram(const Tensor& experts, std::int64_t num_experts) {
   const profile::Scope scope("expert_histogram");

@@ -7,17 +7,9 @@
 
 #include "engine/dispatch.hpp"
 #include "engine/tape.hpp"
+#include "ops/sort.hpp"  // topk, with which routers choose
 
 namespace simsmoe::ops {
-
-struct TopK {
-  Variable values;  // [N, K] in descending order
-  Tensor indices;   // i32 [N, K]
-};
-
-// The k largest of each row, in descending order; equal values: the lower index first. NaN counts as
-// smallest. x: [N, E] float, 1 <= k <= E. The gradient of a value goes to the element that it came from.
-TopK topk(const Variable& x, std::int64_t k);
 
 // counts[e] = number of entries of `experts` equal to e; -1 (dropped) is not counted.
 // experts: i32 [...] -> i64 [E]
@@ -42,8 +34,6 @@ Variable combine_tokens(const Variable& h, const Variable& weights, const Partit
 
 }  // namespace simsmoe::ops
 
-// x, values: [N, E] and [N, K]; indices: i32 [N, K].
-SMX_CPU_KERNEL(topk_forward, (const Tensor& x, const Tensor& values, const Tensor& indices))
 // experts: i32 [...]; counts: i64 [E]. Throws when an entry is outside of [-1, E).
 SMX_CPU_KERNEL(expert_histogram, (const Tensor& experts, const Tensor& counts))
 // experts, position: i32 [N, K]; offsets: i64 [E + 1] on the host; order: i32 [M].

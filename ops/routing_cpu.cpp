@@ -11,29 +11,6 @@ namespace simsmoe::cpu {
 
 namespace {
 
-// a before b in a top-k list: the larger first, a NaN after everything.
-template <class A>
-bool before(A a, A b) {
-  return a > b || (b != b && a == a);
-}
-
-// Keeps the k best so far in order; scanning upwards and inserting behind equals prefers the lower index.
-template <class T, class A = acc_t<T>>
-void topk_row(const T* x, std::int64_t n, std::int64_t k, T* values, std::int32_t* indices) {
-  std::int64_t filled = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const A value = static_cast<A>(x[i]);
-    if (filled == k && !before(value, static_cast<A>(values[k - 1]))) continue;
-    std::int64_t place = filled < k ? filled++ : k - 1;
-    for (; place > 0 && before(value, static_cast<A>(values[place - 1])); --place) {
-      values[place] = values[place - 1];
-      indices[place] = indices[place - 1];
-    }
-    values[place] = x[i];
-    indices[place] = static_cast<std::int32_t>(i);
-  }
-}
-
 // y = x * weight, or += it.
 template <class T, class A = acc_t<T>>
 void scale_row(const T* x, A weight, T* y, std::int64_t n, bool accumulate) {
@@ -57,17 +34,6 @@ A dot(const T* x, const T* y, std::int64_t n) {
 }
 
 }  // namespace
-
-void topk_forward(const Tensor& x, const Tensor& values, const Tensor& indices) {
-  const std::int64_t rows = x.size(0), n = x.size(1), k = values.size(1);
-  for_float_dtype(x.dtype(), [&]<class T>() {
-    const T* from = x.data<T>();
-    T* best = values.data<T>();
-    std::int32_t* chosen = indices.data<std::int32_t>();
-    parallel_rows(
-        rows, n, [&](std::int64_t row) { topk_row(from + row * n, n, k, best + row * k, chosen + row * k); });
-  });
-}
 
 void expert_histogram(const Tensor& experts, const Tensor& counts) {
   const std::span<const std::int32_t> chosen = experts.host<std::int32_t>();

@@ -1,19 +1,21 @@
 #pragma once
-// Softmax and its relatives along the last axis.
+// Softmax and its relatives: along the last axis, which is fastest, along another, or over several together.
 
 #include "engine/dispatch.hpp"
 #include "engine/tape.hpp"
+#include "ops/axes.hpp"
 
 namespace simsmoe::ops {
 
 // y[..., j] = exp(x[..., j] - max) / sum_i exp(x[..., i] - max)
-Variable softmax(const Variable& x);  // x: [..., n] float, n >= 1 -> [..., n]
+Variable softmax(const Variable& x, const Axes& axes = -1);  // x: [..., n] float, n >= 1 -> [..., n]
 
 // y[..., j] = x[..., j] - logsumexp(x[..., :])
-Variable log_softmax(const Variable& x);  // x: [..., n] float, n >= 1 -> [..., n]
+Variable log_softmax(const Variable& x, const Axes& axes = -1);  // x: [..., n] float, n >= 1 -> [..., n]
 
-// y[...] = max + log sum_i exp(x[..., i] - max)
-Variable logsumexp(const Variable& x);  // x: [..., n] float, n >= 1 -> [...]
+// y[...] = max + log sum_i exp(x[..., i] - max); the axes are removed, or kept with size 1.
+// x: [..., n] float, n >= 1 -> [...]
+Variable logsumexp(const Variable& x, const Axes& axes = -1, bool keep = false);
 
 }  // namespace simsmoe::ops
 

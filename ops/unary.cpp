@@ -37,9 +37,36 @@ Variable square(const Variable& x) { return unary("square", functors::Square{}, 
 Variable softplus(const Variable& x) { return unary("softplus", functors::Softplus{}, x); }
 Variable abs(const Variable& x) { return unary("abs", functors::Abs{}, x); }
 Variable neg(const Variable& x) { return unary("neg", functors::Scale{-1.0, 0.0}, x); }
+Variable sign(const Variable& x) { return unary("sign", functors::Sign{}, x); }
+Variable rsqrt(const Variable& x) { return unary("rsqrt", functors::Rsqrt{}, x); }
+Variable sin(const Variable& x) { return unary("sin", functors::Sin{}, x); }
+Variable cos(const Variable& x) { return unary("cos", functors::Cos{}, x); }
 
 Variable scale(const Variable& x, double factor, double offset) {
   return unary("scale", functors::Scale{factor, offset}, x);
+}
+
+Variable pow(const Variable& x, double exponent) {
+  if (exponent == 2.0) return unary("pow", functors::Square{}, x);  // in vector lanes
+  return unary("pow", functors::Power{exponent}, x);
+}
+
+Variable clamp(const Variable& x, double low, double high) {
+  SMX_CHECK(low <= high, "[clamp] expected low <= high, got {} and {}", low, high);
+  return unary("clamp", functors::Clamp{low, high}, x);
+}
+
+Variable add(const Variable& x, double number) { return unary("add", functors::Scale{1.0, number}, x); }
+Variable sub(const Variable& x, double number) { return unary("sub", functors::Scale{1.0, -number}, x); }
+Variable sub(double number, const Variable& x) { return unary("sub", functors::Scale{-1.0, number}, x); }
+Variable mul(const Variable& x, double number) { return unary("mul", functors::Scale{number, 0.0}, x); }
+Variable div(const Variable& x, double number) { return unary("div", functors::DivideBy{number}, x); }
+Variable div(double number, const Variable& x) { return unary("div", functors::DivideInto{number}, x); }
+Variable maximum(const Variable& x, double number) {
+  return unary("maximum", functors::MaximumWith{number}, x);
+}
+Variable minimum(const Variable& x, double number) {
+  return unary("minimum", functors::MinimumWith{number}, x);
 }
 
 Variable cast(const Variable& x, DType dtype) {

@@ -1,6 +1,7 @@
 #pragma once
-// Elementwise functions of one tensor. A new one is a struct in functors.hpp (and its name in the variant
-// there), a line here, a line in unary.cpp and a line in tests/ops/unary_cases.cpp.
+// Elementwise functions of one tensor. A new one is a struct in functors.hpp or functors_elementary.hpp (and
+// its name in the variant of the former), a line here, a line in unary.cpp and a line in
+// tests/ops/unary_cases.cpp.
 
 #include "engine/dispatch.hpp"
 #include "engine/tape.hpp"
@@ -23,8 +24,29 @@ Variable sqrt(const Variable& x);        // slope infinite at 0
 Variable square(const Variable& x);
 Variable softplus(const Variable& x);  // log(1 + exp(x)), without overflow
 Variable abs(const Variable& x);       // slope 0 at 0
+Variable sign(const Variable& x);      // -1, 0 or 1; slope 0
 Variable neg(const Variable& x);
+Variable rsqrt(const Variable& x);  // 1 / sqrt(x): infinite at 0, NaN below
+Variable sin(const Variable& x);
+Variable cos(const Variable& x);
 Variable scale(const Variable& x, double factor, double offset = 0.0);  // factor * x + offset
+
+// x^exponent, as std::pow: a negative x has powers of whole exponents only, otherwise NaN; x^0 = 1.
+Variable pow(const Variable& x, double exponent);
+// min(max(x, low), high); slope 1 from bound to bound, these included. Each bound may be infinite;
+// low <= high.
+Variable clamp(const Variable& x, double low, double high);
+
+// Arithmetic with a number: what binary.hpp has for two tensors, without making a tensor of the number.
+Variable add(const Variable& x, double number);
+Variable sub(const Variable& x, double number);
+Variable sub(double number, const Variable& x);
+Variable mul(const Variable& x, double number);
+Variable div(const Variable& x, double number);
+Variable div(double number, const Variable& x);
+Variable maximum(const Variable& x, double number);  // half of the slope where both are equal
+Variable minimum(const Variable& x, double number);
+
 Variable cast(const Variable& x, DType dtype);  // to another float dtype; backward casts the gradient back
 
 }  // namespace simsmoe::ops

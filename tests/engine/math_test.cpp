@@ -46,6 +46,8 @@ TEST_CASE("math: f32 functions are as accurate as promised") {
   CHECK(greatest_error([](float x) { return math::log(x); }, [](double x) { return std::log(x); }) <= 1.0);
   CHECK(greatest_error([](float x) { return math::tanh(x); }, [](double x) { return std::tanh(x); }) <= 1.4);
   CHECK(greatest_error([](float x) { return math::erf(x); }, [](double x) { return std::erf(x); }) <= 2.5);
+  CHECK(greatest_error([](float x) { return math::sin(x); }, [](double x) { return std::sin(x); }) <= 1.0);
+  CHECK(greatest_error([](float x) { return math::cos(x); }, [](double x) { return std::cos(x); }) <= 1.0);
 }
 
 TEST_CASE("math: special values") {
@@ -72,4 +74,10 @@ TEST_CASE("math: special values") {
   }
   CHECK(math::max(1.0f, 2.0f) == 2.0f);
   CHECK(math::min(1.0, 2.0) == 1.0);
+  for (const auto& larger : {math::maximum<float>, math::minimum<float>}) {
+    CHECK(std::isnan(larger(kNan, 1.0f)));
+    CHECK(std::isnan(larger(1.0f, kNan)));
+  }
+  CHECK(math::maximum(1.0f, 2.0f) == 2.0f);
+  CHECK(math::minimum(1.0f, 2.0f) == 1.0f);
 }

@@ -23,6 +23,20 @@ SMX_CASES(attention) {
   // of P that much larger; in bf16 the rounding of y enters dq and dk through dy . y.
   add("causal_attention", "huge scores", {rand({1, 9, 3, 1, 4}, -16.0, 16.0)}, attention)
       .tolerance.reference = 8.0;
+  // One head of two channels over four positions; the second position has an infinite key, the third no number.
+  const auto special = [](double key, double value) {
+    std::vector<double> qkv;
+    for (int t = 0; t < 4; ++t)
+      for (const double x : {0.5, -0.25, t == 1 ? key : 0.75, 0.25, 1.0, t == 2 ? value : -0.5})
+        qkv.push_back(x * (1.0 + 0.25 * t));
+    return fixed({1, 4, 3, 1, 2}, std::move(qkv));
+  };
+  add("causal_attention", "infinities and NaN", {special(kInfinity, kNan)}, attention).nonfinite = true;
+  add("causal_attention", "tiny", {rand({2, 5, 3, 3, 4}, -1e-30, 1e-30)}, attention).extreme = true;
+  // Huge values; scores of huge queries and keys leave the range of f32.
+  add("causal_attention", "huge values",
+      {fixed({1, 3, 3, 1, 1}, {0.5, 1.0, 1e30, -0.25, 0.5, -2e30, 1.0, -0.75, 3e30})}, attention)
+      .extreme = true;
   add_error("causal_attention", "rank", {rand({2, 5, 3, 4})}, attention,
             "[causal_attention] expected qkv [B, T, 3, H, C]");
   add_error("causal_attention", "parts", {rand({2, 5, 2, 3, 4})}, attention,
@@ -38,6 +52,8 @@ SMX_CASES(attention) {
   add("rotary", "T=0", {rand({1, 0, 3, 1, 2})}, rotary).zero_gradient = true;
   add("rotary", "later positions", {rand({1, 3, 3, 2, 6})},
       [](const Variables& x) { return ops::rotary(x[0], 1000, 500.0); });
+  add("rotary", "infinities and NaN", {special(kInfinity, kNan)}, rotary).nonfinite = true;
+  add_extremes("rotary", {rand({2, 5, 3, 3, 4})}, rotary);
   add_error("rotary", "odd C", {rand({1, 3, 3, 2, 5})}, rotary, "[rotary] expected an even C");
   add_error("rotary", "rank", {rand({3, 3, 2, 4})}, rotary, "[rotary] expected qkv [B, T, 3, H, C]");
   add_error(

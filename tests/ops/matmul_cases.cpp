@@ -1,5 +1,7 @@
 #include "ops/matmul.hpp"
 
+#include <algorithm>
+
 #include "tests/support/op_case.hpp"
 
 // All layouts, batches, sums over batches, empty sides, experts of every size.
@@ -17,9 +19,45 @@ void add_grouped(const std::string& name, std::int64_t in, std::int64_t out,
   add("grouped_matmul", name, {rand({n, in}), rand({experts, out, in})}, [bounds](const Variables& x) {
     return ops::grouped_matmul(x[0], x[1], offsets(bounds));
   }).zero_gradient = n == 0;
-  add("grouped_matmul", name + ", bias", {rand({n, in}), rand({experts, out, in}), rand({experts, out})},
+  add("grouped_matmul", name + ", bias",
+      {rand({n, in}), rand({experts, out, in}), optional(rand({experts, out}))},
       [bounds](const Variables& x) { return ops::grouped_matmul(x[0], x[1], offsets(bounds), x[2]); })
       .zero_gradient = n == 0;
+}
+
+// Leading axes that broadcast, and vectors, in every layout that there is.
+void add_broadcast() {
+  struct Leading {
+    const char* name;
+    std::vector<std::int64_t> a, b;
+  };
+  const Leading all[] = {
+      {"shared a", {}, {3}},
+      {"1 with 3", {1}, {3}},
+      {"3 with 1", {3}, {1}},
+      {"crosswise", {2, 1}, {3}},
+      {"crosswise, three axes", {2, 1, 2}, {1, 3, 1}},
+      {"longer b", {3}, {2, 3}},
+      {"none of 2", {2, 1}, {0}},
+      {"all ones", {1, 1}, {1}},
+  };
+  for (const bool ta : {false, true})
+    for (const bool tb : {false, true}) {
+      const std::string layout = std::string(ta ? "T" : "N") + (tb ? "T " : "N ");
+      const auto run = [ta, tb](const Variables& x) { return ops::matmul(x[0], x[1], {ta, tb}); };
+      const auto with = [](Shape shape, std::int64_t rows, std::int64_t columns, bool transposed) {
+        return transposed ? shape.append(columns).append(rows) : shape.append(rows).append(columns);
+      };
+      for (const Leading& l : all)
+        add("matmul", layout + l.name, {rand(with(Shape(l.a), 4, 2, ta)), rand(with(Shape(l.b), 2, 5, tb))},
+            run)
+            .zero_gradient = std::ranges::count(l.b, 0) > 0;
+      add("matmul", layout + "vector and matrix", {rand({4}), rand(with({}, 4, 3, tb))}, run);
+      add("matmul", layout + "matrix and vector", {rand(with({}, 3, 4, ta)), rand({4})}, run);
+      add("matmul", layout + "vector and batches", {rand({4}), rand(with({2, 3}, 4, 3, tb))}, run);
+      add("matmul", layout + "batches and vector", {rand(with({2, 3}, 3, 4, ta)), rand({4})}, run);
+      add("matmul", layout + "two vectors", {rand({4}), rand({4})}, run);
+    }
 }
 
 void add_matmul() {
@@ -43,13 +81,22 @@ void add_matmul() {
     }
   const auto plain = [](const Variables& x) { return ops::matmul(x[0], x[1]); };
   add("matmul", "rank 4", {rand({2, 3, 2, 5}), rand({2, 3, 5, 4})}, plain);
+  add_broadcast();
+  add("matmul", "infinities and NaN",
+      {fixed({3, 2}, {kInfinity, 0.5, 1, kNan, 0.5, 2}), fixed({2, 2}, {1, 0.5, 0.25, 2})}, plain)
+      .nonfinite = true;
+  add_extremes("matmul", {rand({3, 5}), rand({5, 4})}, plain);
+  add("matmul", "huge and tiny", {rand({3, 5}, -1e30, 1e30), rand({5, 4}, -1e-30, 1e-30)}, plain).extreme =
+      true;
   // Large enough for several threads: libraries may order a sum by where its strip begins.
   add("matmul", "130x70x150", {rand({130, 70}), rand({70, 150})}, plain).any_threads = false;
   add_error("matmul", "inner sizes", {rand({3, 5}), rand({4, 5})}, plain,
             "[matmul] expected equal inner sizes");
   add_error("matmul", "leading axes", {rand({2, 3, 5}), rand({3, 5, 4})}, plain,
-            "[matmul] expected equal leading axes");
-  add_error("matmul", "vectors", {rand({5}), rand({5, 4})}, plain, "[matmul] expected operands of rank 2");
+            "[matmul] expected sizes that are equal or 1, aligned at the last axis, got [2] and [3]");
+  add_error("matmul", "vectors", {rand({5}), rand({4})}, plain, "[matmul] expected equal inner sizes");
+  add_error("matmul", "scalar", {rand({}), rand({4})}, plain,
+            "[matmul] expected vectors, matrices or more axes");
   add_error("matmul", "integers", {integers({3, 5}, 0, 4), rand({5, 4})}, plain,
             "[matmul] expected a float tensor");
 }
@@ -59,11 +106,20 @@ void add_linear() {
   const auto biased = [](const Variables& x) { return ops::linear(x[0], x[1], x[2]); };
   add("linear", "no bias", {rand({3, 5}), rand({4, 5})}, linear);
   add("linear", "square", {rand({5, 5}), rand({5, 5})}, linear);
-  add("linear", "bias", {rand({3, 5}), rand({4, 5}), rand({4})}, biased);
-  add("linear", "vector", {rand({5}), rand({4, 5}), rand({4})}, biased);
-  add("linear", "rank 4", {rand({2, 3, 2, 5}), rand({7, 5}), rand({7})}, biased);
-  add("linear", "150 wide", {rand({9, 33}), rand({150, 33}), rand({150})}, biased);
-  add("linear", "no rows", {rand({0, 5}), rand({4, 5}), rand({4})}, biased).zero_gradient = true;
+  add("linear", "bias", {rand({3, 5}), rand({4, 5}), optional(rand({4}))}, biased);
+  add("linear", "vector", {rand({5}), rand({4, 5}), optional(rand({4}))}, biased);
+  add("linear", "rank 4", {rand({2, 3, 2, 5}), rand({7, 5}), optional(rand({7}))}, biased);
+  add("linear", "150 wide", {rand({9, 33}), rand({150, 33}), optional(rand({150}))}, biased);
+  add("linear", "infinities and NaN",
+      {fixed({3, 2}, {kInfinity, 0.5, 1, kNan, 0.5, 2}), fixed({2, 2}, {1, 0.5, 0.25, 2}),
+       optional(rand({2}))},
+      biased)
+      .nonfinite = true;
+  add("linear", "huge and tiny",
+      {rand({3, 5}, -1e30, 1e30), rand({4, 5}, -1e-30, 1e-30), optional(rand({4}))}, biased)
+      .extreme = true;
+  add_extremes("linear", {rand({3, 5}), rand({4, 5}), optional(rand({4}))}, biased);
+  add("linear", "no rows", {rand({0, 5}), rand({4, 5}), optional(rand({4}))}, biased).zero_gradient = true;
   add_error("linear", "width", {rand({3, 5}), rand({4, 6})}, linear, "[linear] expected x [..., in]");
   add_error("linear", "rank of weight", {rand({3, 5}), rand({2, 4, 5})}, linear,
             "[linear] expected x [..., in]");
@@ -83,6 +139,14 @@ void add_grouped_matmul() {
     return [bounds](const Variables& x) { return ops::grouped_matmul(x[0], x[1], offsets(bounds)); };
   };
   const std::vector<InputSpec> inputs = {rand({5, 4}), rand({2, 3, 4})};
+  add("grouped_matmul", "infinities and NaN",
+      {fixed({3, 2}, {kInfinity, 0.5, 1, kNan, 0.5, 2}), fixed({2, 1, 2}, {1, 0.5, 0.25, 2})},
+      with({0, 1, 3}))
+      .nonfinite = true;
+  add("grouped_matmul", "huge and tiny", {rand({5, 4}, -1e30, 1e30), rand({2, 3, 4}, -1e-30, 1e-30)},
+      with({0, 2, 5}))
+      .extreme = true;
+  add_extremes("grouped_matmul", inputs, with({0, 2, 5}));
   add_error("grouped_matmul", "offsets fall", inputs, with({0, 6, 5}),
             "[grouped_matmul] expected offsets that do not decrease");
   add_error("grouped_matmul", "offsets end early", inputs, with({0, 2, 4}),

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/dispatch.hpp"
+#include "ops/check.hpp"
 #include "ops/cpu_kernel.hpp"
 #include "tests/support/gradcheck.hpp"
 #include "tests/support/op_suite.hpp"
@@ -31,6 +32,8 @@ enum class Bug {
   records_nothing,
   gradient_is_zero,
   gradient_is_nan,
+  loses_nan,
+  loses_its_name,
 };
 
 template <class T>
@@ -44,6 +47,7 @@ T planted_slope(Bug bug, T x) {
 // y = x^2 with one mistake.
 Variable planted_square(const Variable& x, Bug bug) {
   static int calls = 0;
+  if (bug != Bug::loses_its_name) ops::check_float("planted", x);
   Tensor y = Tensor::empty_like(x.value());
   for_float_dtype(x.dtype(), [&]<class T>() {
     T* in = x.value().data<T>();
@@ -58,7 +62,8 @@ Variable planted_square(const Variable& x, Bug bug) {
       for (std::int64_t i = begin; i < end; ++i) {
         if (bug == Bug::leaves_a_gap && i == n / 2) continue;
         const acc_t<T> x_i = static_cast<acc_t<T>>(in[bug == Bug::depends_on_pieces ? begin : i]);
-        out[i] = static_cast<T>(excess * x_i * x_i);
+        const bool lost = bug == Bug::loses_nan && !std::is_same_v<T, double> && x_i != x_i;
+        out[i] = static_cast<T>(lost ? acc_t<T>{0} : excess * x_i * x_i);
       }
     });
     if (bug == Bug::changes_its_input) in[0] = static_cast<T>(acc_t<T>(3));
@@ -79,10 +84,20 @@ Variable planted_square(const Variable& x, Bug bug) {
   });
 }
 
-enum class PairBug { none, takes_both_targets_first, asks_for_the_unwanted, forgets_when_alone };
+enum class PairBug {
+  none,
+  takes_both_targets_first,
+  asks_for_the_unwanted,
+  forgets_when_alone,
+  overflows,
+  underflows,
+  names_the_first_only,
+};
 
 // y = a * b with one mistake in how it asks for its targets.
 Variable planted_product(const Variable& a, const Variable& b, PairBug bug) {
+  ops::check_float("planted", a);
+  if (bug != PairBug::names_the_first_only) ops::check_float("planted", b);
   const auto multiply = [](const Tensor& x, const Tensor& dy, GradTarget target) {
     for_float_dtype(x.dtype(), [&]<class T>() {
       for (std::int64_t i = 0; i < x.numel(); ++i)
@@ -93,6 +108,15 @@ Variable planted_product(const Variable& a, const Variable& b, PairBug bug) {
   };
   Tensor y = Tensor::empty_like(a.value());
   multiply(a.value(), b.value(), {y, false});
+  if (bug == PairBug::overflows || bug == PairBug::underflows)  // a b = (a a) b / a, or (b b) a / b
+    for_float_dtype(y.dtype(), [&]<class T>() {
+      const T *p = a.value().data<T>(), *q = b.value().data<T>();
+      if (bug == PairBug::underflows) std::swap(p, q);
+      for (std::int64_t i = 0; i < y.numel(); ++i) {
+        const acc_t<T> left = p[i], right = q[i];
+        y.data<T>()[i] = static_cast<T>(left * left * right / left);
+      }
+    });
   return record("planted", {a, b}, y, [=, a = a.value(), b = b.value()](BackwardContext& ctx) {
     const Tensor& dy = ctx.grad_output();
     if (bug == PairBug::takes_both_targets_first && ctx.wants(0) && ctx.wants(1)) {
@@ -124,6 +148,14 @@ OpCase square_case(Bug bug) {
   return c;
 }
 
+// Numbers beside infinities and NaN.
+OpCase nonfinite_case(Bug bug) {
+  OpCase c = square_case(bug);
+  c.inputs = {fixed({5}, {kInfinity, 0.5, kNan, 1.5, -kInfinity})};
+  c.nonfinite = true;
+  return c;
+}
+
 OpCase product_case(PairBug bug) {
   OpCase c;
   c.op = "planted";
@@ -133,11 +165,21 @@ OpCase product_case(PairBug bug) {
   return c;
 }
 
+// Products of about 1.
+OpCase extreme_case(PairBug bug) {
+  OpCase c = product_case(bug);
+  c.inputs = {rand({5}, 1e30, 2e30), rand({5}, 1e-30, 2e-30)};
+  c.extreme = true;
+  return c;
+}
+
 }  // namespace
 
 TEST_CASE("right ops pass") {
   CHECK(failed_checks(square_case(Bug::none)).empty());
   CHECK(failed_checks(product_case(PairBug::none)).empty());
+  CHECK(failed_checks(nonfinite_case(Bug::none)).empty());
+  CHECK(failed_checks(extreme_case(PairBug::none)).empty());
 }
 
 TEST_CASE("planted mistakes are found") {
@@ -161,6 +203,7 @@ TEST_CASE("planted mistakes are found") {
       {Bug::records_nothing, "arrives"},
       {Bug::gradient_is_zero, "arrives"},
       {Bug::gradient_is_nan, "arrives"},
+      {Bug::loses_its_name, "undefined"},
   };
   for (const auto& mistake : expected) {  // no structured binding: CAPTURE makes a lambda, see clang 14
     CAPTURE(mistake.second);
@@ -170,6 +213,62 @@ TEST_CASE("planted mistakes are found") {
   CHECK(failed_checks(product_case(PairBug::takes_both_targets_first)).contains("aliasing"));
   CHECK(failed_checks(product_case(PairBug::asks_for_the_unwanted)).contains("partial"));
   CHECK(failed_checks(product_case(PairBug::forgets_when_alone)).contains("partial"));
+  CHECK(failed_checks(product_case(PairBug::names_the_first_only)) == std::set<std::string>{"undefined"});
+}
+
+TEST_CASE("mistakes among infinities and NaN are found") {
+  CHECK(failed_checks(nonfinite_case(Bug::loses_nan)).contains("reference"));
+  CHECK(failed_checks(nonfinite_case(Bug::slightly_wrong_gradient)).contains("numeric"));
+  CHECK(failed_checks(nonfinite_case(Bug::imprecise)).contains("reference"));
+  CHECK(failed_checks(nonfinite_case(Bug::ignores_accumulate)).contains("accumulate"));
+  // The same case without the flag: its gradients are not finite.
+  OpCase plain = nonfinite_case(Bug::none);
+  plain.nonfinite = false;
+  CHECK(failed_checks(plain).contains("arrives"));
+}
+
+TEST_CASE("mistakes at extreme magnitudes are found") {
+  CHECK(failed_checks(extreme_case(PairBug::overflows)) == std::set<std::string>{"reference"});
+  CHECK(failed_checks(extreme_case(PairBug::underflows)) == std::set<std::string>{"reference"});
+  // In units of 2^100 the squares overflow f32, as they must; in units of 2^-100 they vanish.
+  for (const double unit : {0x1p100, 0x1p-100}) {
+    OpCase c = square_case(Bug::none);
+    c.inputs = {rand({5}, 0.5 * unit, 1.5 * unit)};
+    c.extreme = true;
+    CHECK(failed_checks(c).empty());
+    c.run = [](const Variables& x) { return planted_square(x[0], Bug::imprecise); };
+    CHECK(failed_checks(c).empty());  // 3 % of infinity or of nothing
+  }
+}
+
+TEST_CASE("an optional operand may be undefined") {
+  OpCase c = product_case(PairBug::names_the_first_only);
+  c.inputs[1] = optional(c.inputs[1]);
+  CHECK(failed_checks(c).empty());
+}
+
+TEST_CASE("missing kinds of cases are named") {
+  const OpCase plain = square_case(Bug::none), nonfinite = nonfinite_case(Bug::none);
+  const OpCase extreme = extreme_case(PairBug::none);
+  CHECK(missing_cases({plain, nonfinite, extreme}).empty());
+  const auto missing = [](const std::vector<OpCase>& cases) {
+    const std::vector<std::string> sentences = missing_cases(cases);
+    return sentences.size() == 1 ? sentences.front() : fmt::format("{} sentences", sentences.size());
+  };
+  CHECK(missing({nonfinite, extreme}) == "planted has no ordinary case");
+  CHECK(missing({plain, extreme}) == "planted has no case with infinities or NaN (nonfinite)");
+  CHECK(missing({plain, nonfinite}) == "planted has no case with extreme magnitudes (extreme)");
+  // Flags alone do not count.
+  OpCase tame = plain;
+  tame.nonfinite = true;
+  CHECK(missing({plain, tame, extreme}) == "planted has no case with infinities or NaN (nonfinite)");
+  tame.extreme = true;
+  tame.nonfinite = false;
+  CHECK(missing({plain, nonfinite, tame}) == "planted has no case with extreme magnitudes (extreme)");
+  // What is not differentiable owes nothing.
+  OpCase integer = plain;
+  integer.inputs = {integers({3}, 0, 5)};
+  CHECK(missing_cases({integer}).empty());
 }
 
 TEST_CASE("a missing or different error is found") {
@@ -191,8 +290,8 @@ TEST_CASE("a filter selects one slice") {
   const SuiteSummary summary = summarize(run_suite("ops/planted/square/cpu/f64/", {}, {c}));
   CHECK(summary.ops == 1);
   CHECK(summary.cases == 1);
-  CHECK(summary.checks ==
-        9);  // all but `reference`, which f64 on the CPU is itself, and `aliasing`: one input
+  // all but `reference`, which f64 on the CPU is itself, and `aliasing`: one input
+  CHECK(summary.checks == 10);
   CHECK(summary.failed == 0);
   CHECK(summary.worst_error < 1e-9);
 }

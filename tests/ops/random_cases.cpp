@@ -18,6 +18,10 @@ SMX_CASES(random) {
   add("dropout", "scalar", {rand({})}, dropping(0.01));
   add("dropout", "empty", {rand({0, 7})}, dropping(0.5));
   add("dropout", "many elements", {rand({34567})}, dropping(0.1));
+  add("dropout", "infinities and NaN", {fixed({6}, {kInfinity, 0.5, kNan, 1, -kInfinity, kNan})},
+      dropping(0.5))
+      .nonfinite = true;
+  add_extremes("dropout", {rand({3, 7})}, dropping(0.5));
   add_error("dropout", "p = 1", {rand({3})}, dropping(1.0),
             "[dropout] expected a probability in [0, 1), got 1");
   add_error("dropout", "p < 0", {rand({3})}, dropping(-0.5),

@@ -20,23 +20,9 @@ auto combined(std::int64_t num_experts) {
   };
 }
 
-auto best(std::int64_t k) {
-  return [k](const Variables& x) { return ops::topk(x[0], k).values; };
-}
-
 }  // namespace
 
 SMX_CASES(routing) {
-  for (const std::int64_t k : {1, 2, 7})
-    add("topk", fmt::format("5x7, k={}", k), {distinct({5, 7})}, best(k));
-  add("topk", "one column", {distinct({4, 1})}, best(1));
-  add("topk", "no rows", {rand({0, 4})}, best(2));
-  add("topk", "many rows", {distinct({1500, 16})}, best(2));
-  add_error("topk", "k = 0", {rand({2, 3})}, best(0), "[topk] expected 1 <= k <= 3, got 0");
-  add_error("topk", "k > E", {rand({2, 3})}, best(4), "[topk] expected 1 <= k <= 3, got 4");
-  add_error("topk", "vector", {rand({3})}, best(1), "[topk] expected [N, E]");
-  add_error("topk", "integers", {integers({2, 3}, 0, 5)}, best(1), "[topk] expected a float tensor");
-
   // Six tokens with two choices of five experts: expert 4 gets none, three copies are dropped, token 3
   // wholly.
   const InputSpec experts = fixed_integers({6, 2}, {0, 2, -1, 1, 2, 0, -1, -1, 3, 1, 1, 0});
@@ -48,6 +34,11 @@ SMX_CASES(routing) {
       .zero_gradient = true;
   add("gather_tokens", "no tokens", {rand({0, 3}), integers({0, 2}, 0, 4)}, gathered(4));
   add("gather_tokens", "many tokens", {rand({200, 67}), integers({200, 3}, -1, 7)}, gathered(7));
+  const InputSpec special = fixed({3, 2}, {kInfinity, 0.5, kNan, -kInfinity, 0.25, 1.0});
+  add("gather_tokens", "infinities and NaN", {special, fixed_integers({3, 2}, {0, 1, 1, -1, 1, 0})},
+      gathered(2))
+      .nonfinite = true;
+  add_extremes("gather_tokens", {rand({6, 5}), experts}, gathered(5));
   add_error("gather_tokens", "other tokens", {rand({5, 3}), experts}, gathered(5),
             "[gather_tokens] expected x [6, D]");
   add_error("gather_tokens", "three axes", {rand({6, 3, 2}), experts}, gathered(5),
@@ -73,6 +64,14 @@ SMX_CASES(routing) {
   add("combine_tokens", "no tokens", {rand({0, 3}), rand({0, 2}), integers({0, 2}, 0, 4)}, combined(4));
   add("combine_tokens", "many tokens", {rand({600, 67}), rand({200, 3}), integers({200, 3}, 0, 7)},
       combined(7));
+  add("combine_tokens", "infinities and NaN",
+      {special, fixed({2, 2}, {0.5, kInfinity, 1.0, 0.25}), fixed_integers({2, 2}, {0, 1, -1, 0})},
+      combined(2))
+      .nonfinite = true;
+  add_extremes("combine_tokens", {rand({9, 5}), rand({6, 2}), experts}, combined(5));
+  add("combine_tokens", "huge and tiny", {rand({9, 5}, -1e30, 1e30), rand({6, 2}, -1e-30, 1e-30), experts},
+      combined(5))
+      .extreme = true;
   add_error("combine_tokens", "other rows", {rand({8, 5}), rand({6, 2}), experts}, combined(5),
             "[combine_tokens] expected h [9, D]");
   add_error("combine_tokens", "other weights", {rand({9, 5}), rand({6, 3}), experts}, combined(5),

@@ -50,6 +50,10 @@ TEST_CASE("every op shares its loops among the threads in some case") {
   for (const std::string& op : ops) CHECK_MESSAGE(shared.contains(op), op);
 }
 
+TEST_CASE("every op has its ordinary, its non-finite and its extreme cases") {
+  for (const std::string& sentence : missing_cases()) FAIL_CHECK(sentence);
+}
+
 TEST_CASE("every recorded op has a case") {
   std::set<std::string> described;
   for (const OpCase& op_case : op_cases()) {

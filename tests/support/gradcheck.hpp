@@ -20,6 +20,7 @@ struct GradcheckOptions {
   // derivative exists only while it stays the same, so the check fails when moving an element changes it.
   std::function<std::vector<std::int64_t>()> selection = {};
   bool allow_zero_gradient = false;  // true: a gradient that is zero everywhere is no problem
+  bool finite_only = false;  // true: elements that are not finite, or whose gradient is not, are passed over
 };
 
 struct GradcheckReport {

@@ -88,6 +88,13 @@ InputSpec fixed_integers(Shape shape, std::vector<double> values, DType dtype) {
   return spec;
 }
 
+InputSpec mask(Shape shape) { return integers(shape, 0, 2, DType::u8); }
+
+InputSpec optional(InputSpec spec) {
+  spec.optional = true;
+  return spec;
+}
+
 InputSpec constant(InputSpec spec) {
   spec.needs_grad = false;
   return spec;
@@ -99,7 +106,7 @@ Tensor make_input(const InputSpec& spec, const std::string& name) {
   for (std::int64_t i = static_cast<std::int64_t>(values.size()); i < spec.shape.numel(); ++i)
     values.push_back(spec.low + (spec.high - spec.low) * static_cast<double>(random_uniform(
                                                              key, 0, static_cast<std::uint64_t>(i))));
-  if (is_index(spec.integer)) {
+  if (!is_float(spec.integer)) {
     for (double& x : values) x = std::floor(x);
     return Tensor::from(values, spec.shape).to(spec.integer);
   }
@@ -120,6 +127,20 @@ OpCase& add(std::string op, std::string name, std::vector<InputSpec> inputs,
 void add_error(std::string op, std::string name, std::vector<InputSpec> inputs,
                std::function<Variable(const Variables&)> run, std::string message) {
   add(std::move(op), std::move(name), std::move(inputs), std::move(run)).error = std::move(message);
+}
+
+void add_extremes(std::string op, std::vector<InputSpec> inputs,
+                  std::function<Variable(const Variables&)> run, const std::string& prefix) {
+  for (const auto& [name, unit] : {std::pair<const char*, double>{"huge", 0x1p100}, {"tiny", 0x1p-100}}) {
+    std::vector<InputSpec> scaled = inputs;
+    for (InputSpec& spec : scaled) {
+      if (!is_float(spec.integer)) continue;
+      for (double* number : {&spec.low, &spec.high, &spec.margin}) *number *= unit;
+      for (double& kink : spec.kinks) kink *= unit;
+      for (double& value : spec.values) value *= unit;
+    }
+    add(op, prefix + name, std::move(scaled), run).extreme = true;
+  }
 }
 
 const std::vector<OpCase>& op_cases() {

@@ -8,6 +8,7 @@
 //   }
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,8 @@ struct InputSpec {
   std::vector<double> kinks = {};  // points where the op is not differentiable
   double margin = 0.05;
   bool needs_grad = true;
-  DType integer = DType::f32;       // i32 or i64: an integer input in [low, high), never differentiated
+  bool optional = false;            // the op does without: not left out by the check "undefined"
+  DType integer = DType::f32;       // i32, i64 or u8: an integer input in [low, high), never differentiated
   std::vector<double> values = {};  // given values instead of drawn ones
 };
 
@@ -33,7 +35,12 @@ InputSpec distinct(Shape shape);  // elements differ by at least 0.05 within the
 InputSpec integers(Shape shape, std::int64_t low, std::int64_t high, DType dtype = DType::i32);
 InputSpec fixed(Shape shape, std::vector<double> values);  // float, differentiable
 InputSpec fixed_integers(Shape shape, std::vector<double> values, DType dtype = DType::i32);
+InputSpec mask(Shape shape);         // u8, 0 or 1
 InputSpec constant(InputSpec spec);  // the same without a gradient
+InputSpec optional(InputSpec spec);  // the same, of an operand that may be undefined
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // Exceptions to the common tolerances; each use needs a comment at the case.
 struct Tolerance {
@@ -53,7 +60,12 @@ struct OpCase {
   bool aliasing = true;     // f(x, x) has a meaning, with the values of the later of the two inputs
   bool any_threads = true;  // the same bits for any number of threads; false: agreement within the tolerance
   bool zero_gradient = false;  // the gradient of some input is zero everywhere by its nature
-  std::string family = {};     // of SMX_CASES, set by op_cases()
+  // Inputs with infinities or NaN: they and what they lead to are compared place by place, and differences
+  // are taken only where both x and y are finite.
+  bool nonfinite = false;
+  // Inputs of about 1e30 or 1e-30: where the result of f64 fits into the dtype it must come out, and agree.
+  bool extreme = false;
+  std::string family = {};  // of SMX_CASES, set by op_cases()
 };
 
 // Adds to the list that op_cases() returns. Called inside SMX_CASES.
@@ -61,6 +73,10 @@ OpCase& add(std::string op, std::string name, std::vector<InputSpec> inputs,
             std::function<Variable(const Variables&)> run);
 void add_error(std::string op, std::string name, std::vector<InputSpec> inputs,
                std::function<Variable(const Variables&)> run, std::string message);
+
+// Two cases with extreme = true, "huge" and "tiny": the float inputs in units of 2^100 and 2^-100.
+void add_extremes(std::string op, std::vector<InputSpec> inputs,
+                  std::function<Variable(const Variables&)> run, const std::string& prefix = "");
 
 const std::vector<OpCase>& op_cases();  // by family, then in the order of definition
 

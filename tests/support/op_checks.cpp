@@ -1,77 +1,17 @@
 #include "tests/support/op_checks.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
-#include <limits>
 
 #include "engine/philox.hpp"
 #include "tests/support/gradcheck.hpp"
+#include "tests/support/run_comparison.hpp"
 
 // One function per check, in the order of op_checks() at the end.
 
 namespace simsmoe::testing {
 
 namespace {
-
-double largest_magnitude(const std::vector<double>& values) {
-  double largest = 0.0;
-  for (const double v : values)
-    if (std::isfinite(v)) largest = std::max(largest, std::abs(v));
-  return largest;
-}
-
-// max |a - b| / max |b|; infinite when the shapes differ or only one of two elements is a number.
-double relative_difference(const Tensor& a, const Tensor& b) {
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  if (a.shape() != b.shape()) return kInfinity;
-  const std::vector<double> left = a.to_vector<double>(), right = b.to_vector<double>();
-  double worst = 0.0;
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    if (left[i] == right[i] || (std::isnan(left[i]) && std::isnan(right[i]))) continue;
-    const double difference = std::abs(left[i] - right[i]);
-    if (!std::isfinite(difference)) return kInfinity;
-    worst = std::max(worst, difference);
-  }
-  return worst == 0.0 ? 0.0 : worst / std::max(largest_magnitude(right), 1e-30);
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  if (a.defined() != b.defined()) return false;
-  if (!a.defined()) return true;
-  const Tensor left = a.to(kCpu), right = b.to(kCpu);
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         (a.bytes() == 0 || std::memcmp(left.raw_data(), right.raw_data(), a.bytes()) == 0);
-}
-
-std::string first_bit_difference(const Run& a, const Run& b) {
-  if (!same_bits(a.y, b.y)) return "the values differ";
-  for (std::size_t i = 0; i < a.gradients.size(); ++i)
-    if (!same_bits(a.gradients[i], b.gradients[i])) return fmt::format("the gradients of input {} differ", i);
-  return {};
-}
-
-// The largest relative difference of values and gradients; a problem when it exceeds the tolerance.
-Outcome compare(const Run& run, const Run& reference, double tolerance) {
-  Outcome outcome;
-  const auto consider = [&](const Tensor& a, const Tensor& b, const std::string& what) {
-    if (a.defined() != b.defined()) {
-      outcome.problem = what + " is there in one of two runs only";
-      return;
-    }
-    if (!a.defined()) return;
-    const double error = relative_difference(a, b);
-    outcome.error = std::max(outcome.error, error);
-    if (error > tolerance)
-      outcome.problem = fmt::format("{}: error {:.3g} > {:.3g}; {} instead of {}", what, error, tolerance,
-                                    to_string(a), to_string(b));
-  };
-  consider(run.y, reference.y, "the value");
-  for (std::size_t i = 0; i < run.gradients.size(); ++i)
-    consider(run.gradients[i], reference.gradients[i], fmt::format("the gradient of input {}", i));
-  return outcome;
-}
 
 // Leaves `byte` in the memory that the next tensors of these sizes are made of, in whatever dtype.
 void poison_free_memory(const TestBench& bench, const Tensor& y, int byte) {
@@ -117,15 +57,27 @@ Outcome report(const GradcheckReport& numeric) {
   return {numeric.worst_error, numeric.passed ? "" : numeric.to_string()};
 }
 
+// Values that are not finite have no differences.
+Tensor without_weight_where_not_finite(const Tensor& weights, const Tensor& y) {
+  std::vector<double> w = weights.to_vector<double>(), values = y.to_vector<double>();
+  for (std::size_t i = 0; i < w.size(); ++i)
+    if (!std::isfinite(values[i])) w[i] = 0.0;
+  return Tensor::from(w, y.shape());
+}
+
 Outcome numeric_check(const TestBench& bench, const Variables& x, const Variables& moved) {
   const auto function = [&] { return bench.op_case().run(x); };
   GradcheckOptions options;
   options.tolerance = bench.op_case().tolerance.numeric;
   options.allow_zero_gradient = true;  // x - x is constant; elsewhere `arrives` asks for more than zeros
+  options.finite_only = bench.op_case().nonfinite;
   // Big cases are there for their threads and tails; a few elements of each suffice for the formula.
   for (const Variable& input : x)
     if (input.value().numel() > 1000) options.samples_per_tensor = 6;
-  return report(gradcheck(function, bench.weights(function().value()), moved, options));
+  const Tensor y = function().value();
+  Tensor weights = bench.weights(y);
+  if (options.finite_only) weights = without_weight_where_not_finite(weights, y);
+  return report(gradcheck(function, weights, moved, options));
 }
 
 Outcome check_numeric(const TestBench& bench) {
@@ -137,7 +89,8 @@ Outcome check_numeric(const TestBench& bench) {
 
 Outcome check_reference(const TestBench& bench) {
   const TestBench exact(bench.op_case(), kCpu, DType::f64);
-  return compare(bench.run(), exact.run(), bench.tolerance());
+  const auto how = bench.op_case().extreme ? compare_within_range : compare;
+  return how(bench.run(), exact.run(), bench.tolerance());
 }
 
 // A gradient into a buffer of ones must be the gradient plus one.
@@ -161,7 +114,8 @@ Outcome check_accumulate(const TestBench& bench) {
     const std::vector<double> b = expected.gradients[i].to_vector<double>();
     const double scale = 1.0 + largest_magnitude(b);
     for (std::size_t j = 0; j < a.size(); ++j) {
-      const double error = a[j] == b[j] ? 0.0 : std::abs(a[j] - b[j]) / scale;
+      const bool same = a[j] == b[j] || (std::isnan(a[j]) && std::isnan(b[j]));
+      const double error = same ? 0.0 : std::abs(a[j] - b[j]) / scale;
       outcome.error = std::max(outcome.error, error);
       if (!(error <= bench.tolerance()))
         outcome.problem =
@@ -265,13 +219,39 @@ Outcome check_no_tape(const TestBench& bench) {
 
 Outcome check_arrives(const TestBench& bench) {
   const Run run = bench.run();
+  const OpCase& c = bench.op_case();
   for (const std::size_t i : bench.differentiable()) {
     const Tensor& gradient = run.gradients[i];
     if (!gradient.defined()) return {0.0, fmt::format("no gradient arrives at input {}", i)};
+    if (c.nonfinite || c.extreme) continue;  // exp(1e30) is infinite, and so is its slope
     if (!all_finite(gradient)) return {0.0, fmt::format("gradient {} is not finite", i)};
     const bool zero = largest_magnitude(gradient.to_vector<double>()) == 0.0;
-    if (zero && gradient.numel() > 0 && run.y.numel() > 0 && !bench.op_case().zero_gradient)
+    if (zero && gradient.numel() > 0 && run.y.numel() > 0 && !c.zero_gradient)
       return {0.0, fmt::format("gradient {} is zero everywhere", i)};
+  }
+  return {};
+}
+
+// What the error of a run is missing: "[name] expected" in the name of the op.
+std::string complaint(const OpCase& c, const Variables& x, const std::string& expected) {
+  try {
+    c.run(x);
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).find(expected) != std::string_view::npos) return {};
+    return fmt::format("expected '{}', got '{}'", expected, error.what());
+  }
+  return fmt::format("expected '{}', nothing was thrown", expected);
+}
+
+// Each float operand left undefined, unless the op does without: the error is the op's own.
+Outcome check_undefined(const TestBench& bench) {
+  const OpCase& c = bench.op_case();
+  for (std::size_t i = 0; i < c.inputs.size(); ++i) {
+    if (c.inputs[i].optional || !is_float(c.inputs[i].integer)) continue;
+    Variables x = bench.leaves();
+    x[i] = {};
+    if (const std::string problem = complaint(c, x, fmt::format("[{}] expected", c.op)); !problem.empty())
+      return {0.0, fmt::format("input {} undefined: {}", i, problem)};
   }
   return {};
 }
@@ -279,13 +259,7 @@ Outcome check_arrives(const TestBench& bench) {
 }  // namespace
 
 Outcome check_error(const TestBench& bench) {
-  try {
-    bench.op_case().run(bench.leaves());
-  } catch (const Error& error) {
-    if (std::string_view(error.what()).find(bench.op_case().error) != std::string_view::npos) return {};
-    return {0.0, fmt::format("expected '{}', got '{}'", bench.op_case().error, error.what())};
-  }
-  return {0.0, fmt::format("expected '{}', nothing was thrown", bench.op_case().error)};
+  return {0.0, complaint(bench.op_case(), bench.leaves(), bench.op_case().error)};
 }
 
 const std::vector<OpCheck>& op_checks() {
@@ -301,6 +275,7 @@ const std::vector<OpCheck>& op_checks() {
       {"bounds", check_bounds, false, false},
       {"no_tape", check_no_tape, false, false},
       {"arrives", check_arrives, true, false},
+      {"undefined", check_undefined, false, true},
   };
   return checks;
 }

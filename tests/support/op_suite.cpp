@@ -1,6 +1,8 @@
 #include "tests/support/op_suite.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <set>
 
 #include "tests/support/op_checks.hpp"
@@ -16,7 +18,10 @@ bool lacks_kernel(const std::string& message) {
 bool applies(const OpCheck& check, const TestBench& bench) {
   if (check.needs_gradient && bench.differentiable().empty()) return false;
   if (check.f64_only && bench.dtype() != DType::f64) return false;
-  if (check.name == "aliasing" && (!bench.op_case().aliasing || bench.differentiable().size() < 2))
+  const OpCase& c = bench.op_case();
+  if (check.name == "numeric" && c.extreme) return false;  // no step is right for 1e30
+  if (check.name == "aliasing" &&
+      (!c.aliasing || c.extreme || c.nonfinite || bench.differentiable().size() < 2))
     return false;
   // CPU f64 is the reference itself
   return check.name != "reference" || !(bench.device().is_cpu() && bench.dtype() == DType::f64);
@@ -93,6 +98,41 @@ std::vector<CheckResult> run_suite(const std::string& filter,
           results.push_back(std::move(result));
         }
   return results;
+}
+
+namespace {
+
+struct Kinds {
+  bool ordinary = false, nonfinite = false, extreme = false;
+};
+
+// Whether some float input of the case has a value for which `f` holds.
+bool any_value(const OpCase& op_case, bool (*f)(double)) {
+  return std::ranges::any_of(op_case.inputs, [&](const InputSpec& spec) {
+    return is_float(spec.integer) && std::ranges::any_of(make_input(spec, "any").to_vector<double>(), f);
+  });
+}
+
+}  // namespace
+
+std::vector<std::string> missing_cases(const std::vector<OpCase>& cases) {
+  std::map<std::string, Kinds> kinds;
+  for (const OpCase& c : cases) {
+    if (!c.error.empty() || std::ranges::none_of(c.inputs, &InputSpec::needs_grad)) continue;
+    Kinds& k = kinds[c.op];
+    k.ordinary = k.ordinary || !(c.nonfinite || c.extreme);
+    k.nonfinite = k.nonfinite || (c.nonfinite && any_value(c, [](double x) { return !std::isfinite(x); }));
+    k.extreme = k.extreme || (c.extreme && any_value(c, [](double x) {
+                                return std::isfinite(x) && x != 0 && std::abs(std::log10(std::abs(x))) > 25;
+                              }));
+  }
+  std::vector<std::string> missing;
+  for (const auto& [op, k] : kinds) {
+    if (!k.ordinary) missing.push_back(op + " has no ordinary case");
+    if (!k.nonfinite) missing.push_back(op + " has no case with infinities or NaN (nonfinite)");
+    if (!k.extreme) missing.push_back(op + " has no case with extreme magnitudes (extreme)");
+  }
+  return missing;
 }
 
 SuiteSummary summarize(const std::vector<CheckResult>& results) {
