@@ -11,6 +11,7 @@
 #include "ops/optimizer.hpp"
 #include "ops/random.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rotary.hpp"
 #include "ops/routing.hpp"
 #include "ops/softmax.hpp"
 #include "ops/unary.hpp"
