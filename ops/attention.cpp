@@ -61,7 +61,7 @@ void set_distances(std::string_view op, const AttentionOptions& o, AttentionSpec
   spec.nearest = spec.position - (S - 1);
   spec.farthest = spec.position + T - 1;
   if (o.causal) spec.nearest = std::max(spec.nearest, first);
-  if (o.window > 0) spec.farthest = std::min(spec.farthest, first + o.window - 1);
+  if (o.window > 0) spec.farthest = std::min(spec.farthest, o.window - 1 + first);
   spec.farthest = std::max(spec.farthest, spec.nearest - 1);
 }
 

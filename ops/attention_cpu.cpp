@@ -3,8 +3,8 @@
 #include <limits>
 
 #include "engine/math.hpp"
+#include "ops/attention_sums.hpp"
 #include "ops/attention_tiles.hpp"
-#include "ops/cpu_sums.hpp"
 
 // One thread owns a sequence and a key head with the query heads that read it. It copies keys, values and r
 // of the distances to dense matrices of the type that it computes in, and goes through tiles of queries x keys
@@ -55,12 +55,13 @@ void absorb(A* scores, std::int64_t n, Running<A>& row, A* y, std::int64_t C) {
   row.largest = largest;
 }
 
-// y = sum / sum of weights. A row that saw nothing, whose sum is an empty one, gives 0.
+// y = sum / sum of weights. A row that saw nothing has no weight, and gives 0.
 template <class A>
-void finish(const Running<A>& row, A* y, std::int64_t C, A* lse) {
-  if (row.sum == 0) std::fill_n(y, C, A(0));
-  for (std::int64_t c = 0; row.sum != 0 && c < C; ++c) y[c] /= row.sum;
-  if (lse != nullptr) *lse = row.sum == 0 ? row.largest : row.largest + math::log(row.sum);
+void normalise(const Running<A>& row, A* y, std::int64_t C) {
+  if (row.sum == 0)
+    std::fill_n(y, C, A(0));
+  else
+    for (std::int64_t c = 0; c < C; ++c) y[c] /= row.sum;
 }
 
 // y of queries [t, t + m). y: [m, C]; lse: [m] or nullptr
@@ -81,8 +82,11 @@ void attend(const Unit<T>& unit, std::int64_t t, std::int64_t m, std::int64_t C,
     gemm(kNone, kNone, m, C, tile.n, scores.row(0), scores.stride(), unit.v(tile), C, y, C, started);
     started = true;
   });
-  for (std::int64_t i = 0; i < m; ++i)
-    finish(rows[static_cast<std::size_t>(i)], y + i * C, C, lse != nullptr ? lse + i : nullptr);
+  for (std::int64_t i = 0; i < m; ++i) {
+    const Running<A>& row = rows[static_cast<std::size_t>(i)];
+    normalise(row, y + i * C, C);
+    if (lse != nullptr) lse[i] = row.largest + math::log(row.sum);  // -inf when it saw nothing
+  }
 }
 
 template <class T>
@@ -96,7 +100,7 @@ void forward_unit(const AttentionSpec& spec, std::int64_t b, std::int64_t g, con
   Block<A> result(kQueries, C);
   for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
     unit.load_head(h);
-    T* to = y.x.template data<T>() + y.offset(b, h);
+    T* to = y.x.data<T>() + y.offset(b, h);
     A* lse_row = lse.defined() ? lse.data<A>() + (b * H + h) * queries : nullptr;
     for (std::int64_t t = 0; t < queries; t += kQueries) {
       const std::int64_t m = std::min(kQueries, queries - t);
@@ -133,91 +137,10 @@ namespace {
 
 // --- backward -------------------------------------------------------------------------------------------
 
-// Sums of a gradient that sequences share: of r, or of a bias. One thread computes a piece of the batch and a
-// key head in order, into a slot of its own; the pieces are added in order at the end.
-template <class A>
-class PieceSums {
- public:
-  PieceSums(const GradTarget& target, std::int64_t pieces, std::int64_t slots, std::int64_t rows,
-            std::int64_t C)
-      : pieces_(pieces), slots_(slots), rows_(rows), width_(C) {
-    if (target.buffer.defined()) memory_ = Tensor::zeros({pieces, slots, rows, C}, dtype_of<A>());
-  }
-  bool wanted() const { return memory_.defined(); }
-  A* at(std::int64_t piece, std::int64_t slot, std::int64_t row = 0) const {
-    return memory_.data<A>() + ((piece * slots_ + slot) * rows_ + row) * width_;
-  }
-  // to = the sum of `row` over all pieces and the slots [first, last), 0 for a row that is not here; or adds.
-  template <class T>
-  void write(std::int64_t row, std::int64_t first, std::int64_t last, T* to, bool accumulate) const {
-    if (row < 0 || row >= rows_ || first == last) {
-      if (!accumulate) std::fill_n(to, width_, T(0.0f));
-      return;
-    }
-    A* total = at(0, first, row);
-    for (std::int64_t piece = 0; piece < pieces_; ++piece)
-      for (std::int64_t slot = first; slot < last; ++slot)
-        if (piece > 0 || slot > first) add_row(at(piece, slot, row), total, width_);
-    write_grads(total, to, width_, accumulate);
-  }
-
- private:
-  std::int64_t pieces_, slots_, rows_, width_;
-  Tensor memory_;
-};
-
-// The pieces of the batch, and the three gradients that are summed over it. The number of pieces depends on
-// the shapes alone and bounds the memory, however long the batch: 64 times r for one key head, 64 / G pieces
-// of it for G.
-template <class A>
-struct SharedSums {
-  SharedSums(const AttentionSpec& spec, const AttentionGradients& d)
-      : batch(spec.q.batch()),
-        pieces(std::clamp<std::int64_t>(64 / std::max<std::int64_t>(spec.k.count, 1), 1,
-                                        std::max<std::int64_t>(batch, 1))),
-        r_heads(spec.relative.defined() && spec.relative.rank() == 3 ? spec.q.count : 1),
-        relative(d.relative, pieces, r_heads > 1 ? r_heads : spec.k.count, spec.farthest - spec.nearest + 1,
-                 spec.q.width()),
-        query_bias(d.query_bias, pieces, spec.q.count, 1, spec.q.width()),
-        relative_bias(d.relative_bias, pieces, spec.q.count, 1, spec.q.width()) {
-    if (!relative.wanted() && !query_bias.wanted() && !relative_bias.wanted()) pieces = batch;
-  }
-  // Sequences of a piece: [begin(piece), begin(piece + 1)).
-  std::int64_t begin(std::int64_t piece) const { return batch * piece / pieces; }
-
-  template <class T>
-  void write(const AttentionSpec& spec, const AttentionGradients& d) const {
-    const std::int64_t H = spec.q.count, C = spec.q.width();
-    if (query_bias.wanted())
-      for (std::int64_t h = 0; h < H; ++h)
-        query_bias.write(0, h, h + 1, d.query_bias.buffer.data<T>() + h * C, d.query_bias.accumulate);
-    if (relative_bias.wanted())
-      for (std::int64_t h = 0; h < H; ++h)
-        relative_bias.write(0, h, h + 1, d.relative_bias.buffer.data<T>() + h * C,
-                            d.relative_bias.accumulate);
-    if (relative.wanted())
-      parallel_rows(spec.relative.size(0), pieces * H * C, [&](std::int64_t i) {
-        const std::int64_t row = spec.farthest - (spec.first_distance + i);
-        T* to = d.relative.buffer.data<T>() + i * r_heads * C;
-        if (r_heads == 1) return relative.write(row, 0, spec.k.count, to, d.relative.accumulate);
-        for (std::int64_t h = 0; h < r_heads; ++h)
-          relative.write(row, h, h + 1, to + h * C, d.relative.accumulate);
-      });
-  }
-
-  std::int64_t batch, pieces, r_heads;
-  PieceSums<A> relative;                   // [pieces, H or G, distances, C], from the farthest distance on
-  PieceSums<A> query_bias, relative_bias;  // [pieces, H, 1, C]
-};
-
-// What is read, and where results go.
-template <class T>
-struct Pass {
-  const AttentionSpec& spec;
-  const AttentionGradients& d;
-  SharedSums<acc_t<T>> sums;
+// What the forward pass left, and the gradient of its result.
+struct Saved {
   HeadSlice y, dy;
-  const acc_t<T>* lse;
+  Tensor lse;
 };
 
 // delta[t] = dy[t] . y[t] = sum_s P[t, s] dP[t, s]
@@ -251,14 +174,16 @@ class UnitGradients {
  public:
   using A = acc_t<T>;
 
-  UnitGradients(const Pass<T>& pass, std::int64_t b, std::int64_t g)
-      : pass_(pass),
-        spec_(pass.spec),
-        d_(pass.d),
+  UnitGradients(const AttentionSpec& spec, const Saved& saved, std::int64_t b, std::int64_t g,
+                const AttentionGradients& d, const SharedSums<A>& sums)
+      : spec_(spec),
+        saved_(saved),
         b_(b),
         g_(g),
-        C_(pass.spec.q.width()),
-        unit_(pass.spec, b, g),
+        C_(spec.q.width()),
+        d_(d),
+        sums_(sums),
+        unit_(spec, b, g),
         p_(unit_.relative()),
         dz_(unit_.relative()),
         dy_(kQueries, C_),
@@ -283,20 +208,20 @@ class UnitGradients {
 
  private:
   void run_queries(std::int64_t piece, std::int64_t h, std::int64_t t, std::int64_t m) {
-    const HeadSlice& y = pass_.y;
+    const HeadSlice& y = saved_.y;
     const std::int64_t at = y.offset(b_, h) + t * y.stride();
     unit_.load_queries(t, m);
-    dy_.load(pass_.dy.x.template data<T>() + at, m, y.stride());
-    row_dots(dy_, y.x.template data<T>() + at, m, C_, y.stride(), delta_.data());
-    lse_ = pass_.lse + (b_ * y.count + h) * y.length() + t;
+    dy_.load(saved_.dy.x.data<T>() + at, m, y.stride());
+    row_dots(dy_, y.x.data<T>() + at, m, C_, y.stride(), delta_.data());
+    lse_ = saved_.lse.data<A>() + (b_ * y.count + h) * y.length() + t;
     dq_.clear(m);
     dq_relative_.clear(m);
     unit_.for_tiles(t, m, [&](const Tile& tile) {
       run_tile(tile);
-      if (unit_.relative()) run_distances(tile, piece, pass_.sums.r_heads > 1 ? h : g_);
+      if (unit_.relative()) run_distances(tile, piece, sums_.r_heads > 1 ? h : g_);
     });
-    add_rows(dq_, m, pass_.sums.query_bias, piece, h);
-    add_rows(dq_relative_, m, pass_.sums.relative_bias, piece, h);
+    add_rows(dq_, m, sums_.query_bias, piece, h);
+    add_rows(dq_relative_, m, sums_.relative_bias, piece, h);
     if (!d_.q.buffer.defined()) return;
     if (unit_.relative()) add_row(dq_relative_.row(0), dq_.row(0), m * C_);
     const HeadSlice& q = spec_.q;
@@ -320,7 +245,7 @@ class UnitGradients {
       gemm(kTransposed, kNone, n, C_, m, p_.row(0), p_.stride(), dy_.row(0), C_, dv_.row(key), C_, true);
     if (d_.k.buffer.defined())  // q is scaled already
       gemm(kTransposed, kNone, n, C_, m, dz_.row(0), dz_.stride(), unit_.q(), C_, dk_.row(key), C_, true);
-    if (d_.q.buffer.defined() || pass_.sums.query_bias.wanted())
+    if (d_.q.buffer.defined() || sums_.query_bias.wanted())
       gemm(kNone, kNone, m, C_, n, dz_.row(0), dz_.stride(), unit_.k(tile), C_, dq_.row(0), C_, true);
   }
 
@@ -328,10 +253,10 @@ class UnitGradients {
   void run_distances(const Tile& tile, std::int64_t piece, std::int64_t slot) {
     const auto [from, to, row] = unit_.columns(tile);
     const A* band = dz_.band(from);
-    if (pass_.sums.relative.wanted())
+    if (sums_.relative.wanted())
       gemm(kTransposed, kNone, to - from, C_, tile.m, band, kBand, unit_.q_relative(), C_,
-           pass_.sums.relative.at(piece, slot, row), C_, true);
-    if (d_.q.buffer.defined() || pass_.sums.relative_bias.wanted())
+           sums_.relative.at(piece, slot, row), C_, true);
+    if (d_.q.buffer.defined() || sums_.relative_bias.wanted())
       gemm(kNone, kNone, tile.m, C_, to - from, band, kBand, unit_.r(row), C_, dq_relative_.row(0), C_, true);
   }
 
@@ -355,10 +280,11 @@ class UnitGradients {
     rows.store(dx + first * slice.stride(), unit_.keys(), slice.stride(), A(1), to.accumulate);
   }
 
-  const Pass<T>& pass_;
   const AttentionSpec& spec_;
-  const AttentionGradients& d_;
+  const Saved& saved_;
   std::int64_t b_, g_, C_;
+  const AttentionGradients& d_;
+  const SharedSums<A>& sums_;
   Unit<T> unit_;
   ScoreTile<A> p_, dz_;
   Block<A> dy_, dq_, dq_relative_;  // of a tile of queries; dq without its scale
@@ -372,15 +298,15 @@ class UnitGradients {
 void attention_backward(const AttentionSpec& spec, const Tensor& y, const Tensor& lse, const Tensor& dy,
                         const AttentionGradients& gradients) {
   const std::int64_t G = spec.k.count;
+  const Saved saved{heads_of(y, spec), heads_of(dy, spec), lse};
   for_float_dtype(y.dtype(), [&]<class T>() {
-    const Pass<T> pass{
-        spec, gradients, {spec, gradients}, heads_of(y, spec), heads_of(dy, spec), lse.data<acc_t<T>>()};
-    parallel_for_dynamic(pass.sums.pieces * G, work(spec), [&](std::int64_t i) {
+    const SharedSums<acc_t<T>> sums(spec, gradients);
+    parallel_for_dynamic(sums.pieces * G, work(spec), [&](std::int64_t i) {
       const std::int64_t piece = i / G;
-      for (std::int64_t b = pass.sums.begin(piece); b < pass.sums.begin(piece + 1); ++b)
-        UnitGradients<T>(pass, b, i % G).run(piece);
+      for (std::int64_t b = sums.begin(piece); b < sums.begin(piece + 1); ++b)
+        UnitGradients<T>(spec, saved, b, i % G, gradients, sums).run(piece);
     });
-    pass.sums.template write<T>(spec, gradients);
+    sums.template write<T>(spec, gradients);
   });
 }
 

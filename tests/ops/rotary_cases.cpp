@@ -11,6 +11,16 @@ SMX_CASES(rotary) {
   add("rotary", "T=0", {rand({1, 0, 3, 1, 2})}, rotary).zero_gradient = true;
   add("rotary", "later positions", {rand({1, 3, 3, 2, 6})},
       [](const Variables& x) { return ops::rotary(x[0], 1000, 500.0); });
+  // The others pass: before, between and behind what is turned.
+  const auto some = [](const Variables& x) { return ops::rotary({x[0], 1, 2}, 7); };
+  add("rotary", "some heads", {rand({2, 3, 5, 4})}, some);
+  add("rotary", "queries and keys of 2 + 2 * 1 heads", {rand({1, 5, 4, 2})}, [](const Variables& x) {
+    return ops::rotary({x[0], 0, 3});
+  });
+  add("rotary", "no heads", {rand({1, 5, 4, 2})}, [](const Variables& x) {
+    return ops::rotary({x[0], 4, 0});
+  });
+  add_error("rotary", "no such heads", {rand({2, 3, 2, 4})}, some, "[rotary] expected x within the 2 heads");
   add_error("rotary", "odd C", {rand({1, 3, 3, 2, 5})}, rotary, "[rotary] expected an even C");
   add_error("rotary", "rank", {rand({3, 3, 2, 4})}, rotary, "[rotary] expected qkv [B, T, 3, H, C]");
   add_error(
