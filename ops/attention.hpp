@@ -36,7 +36,8 @@ struct AttentionOptions {
 //   y_t = sum over the keys s that t sees of softmax_s(score_ts) v_s
 //
 // q: [B, T, H, C], k, v: [B, S, G, C], G divides H: query head h reads key head h / (H / G) -> [B, T, H * C].
-// The gradients of q, k and v go straight into the tensors that they are slices of.
+// The gradients of q, k and v go straight into the tensors that they are slices of. Queries are taken 64 at a
+// time: a key that none of them sees is not read, NaN in one that some see may reach them all.
 //
 //   {}                                                      causal self-attention
 //   {.window = w}                                           position t sees t - w + 1 .. t

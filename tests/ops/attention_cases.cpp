@@ -74,6 +74,10 @@ void add_operands() {
   add("attention", "overlapping heads", {rand({2, 4, 4, 3})}, [](const Variables& x) {
     return ops::attention({x[0], 0, 4}, {x[0], 1, 2}, {x[0], 2, 2});
   });
+  // As many heads as there are, but one is read twice and one by nobody.
+  add("attention", "overlapping heads and a gap", {rand({2, 4, 4, 3})}, [](const Variables& x) {
+    return ops::attention({x[0], 0, 2}, {x[0], 1, 1}, {x[0], 2, 1});
+  });
   add("attention", "more keys", {rand({2, 3, 2, 3}), rand({2, 7, 1, 3}), rand({2, 7, 1, 3})}, separate({}));
   add("attention", "T=0", {rand({2, 0, 2, 3}), rand({2, 3, 1, 3}), rand({2, 3, 1, 3})}, separate({}))
       .zero_gradient = true;

@@ -171,6 +171,12 @@ TEST_CASE("with a cache, piece by piece, every form is the whole") {
       position += step;
     }
     CHECK(position == T);
+    for (std::int64_t half = 0; half < 2; ++half) {  // keys, then values
+      const Tensor filled = cache.slice0(half, half + 1).view({B, T + 9, G, C});
+      const std::int64_t head = H + half * G;
+      CHECK(distance(ops::slice(Variable(filled), 1, 0, T).value(),
+                     ops::slice(Variable(x), 2, head, head + G).value()) == 0.0);
+    }
   }
 }
 
@@ -212,6 +218,24 @@ TEST_CASE("what is masked has no influence, not even as NaN") {
       CHECK(distance(results[i].view({B, T * H * C}).slice0(2, 3),
                      Tensor::zeros({1, T * H * C}, DType::f64)) == 0.0);
   }
+}
+
+TEST_CASE("a tile of 64 queries reads no key that none of them sees") {
+  constexpr std::int64_t T = 200, C = 3;
+  const Tensor qkv = uniform({1, T, 3, C}, 1);
+  for (const std::int64_t s : {0, 199})  // not seen by the queries from 64 on, and by those before 192
+    for (std::int64_t c = C; c < 3 * C; ++c) qkv.data<double>()[s * 3 * C + c] = kNaN;
+  const Variable x(qkv, true);
+  Tape tape;
+  const Variable y = ops::attention({x, 0, 1}, {x, 1, 1}, {x, 2, 1}, {.window = 2});
+  tape.backward(y, uniform(y.shape(), 2));
+  const auto finite = [](const Tensor& t, std::int64_t begin, std::int64_t end) {
+    return all_finite(t.view({T, t.numel() / T}).slice0(begin, end));
+  };
+  CHECK_FALSE(finite(y.value(), 0, 1));
+  CHECK(finite(y.value(), 64, 192));
+  CHECK_FALSE(finite(y.value(), 199, 200));
+  CHECK(finite(x.grad(), 64, 191));  // key 191 is seen by query 192, of the last tile
 }
 
 TEST_CASE("attention never holds T x S numbers") {
