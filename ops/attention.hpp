@@ -16,8 +16,8 @@ struct AttentionOptions {
 
   // What a query sees. A query that sees nothing gives y = 0 and passes no gradient.
   bool causal = true;                         // d >= 0 only
-  bool current = true;                        // false: d >= 1, the key at the query's own position excluded
-  std::int64_t window = 0;                    // the nearest `window` of these keys; 0: all of them
+  bool current = true;                        // false: d >= 1, not the key at the query's own position
+  std::int64_t window = 0;                    // n: d < n, without the current position d <= n; 0: any
   std::optional<std::int64_t> position = {};  // p_0; not given: S - T, the last query stands at the last key
   // Sequence b has the keys begin[b] <= s < end[b]: begin for padding on the left, end for padding on the
   // right. i32 or i64 [B], cut to [0, S]; undefined: 0 and S. What lies outside is never read, it may be NaN;
@@ -40,7 +40,7 @@ struct AttentionOptions {
 // time: a key that none of them sees is not read, NaN in one that some see may reach them all.
 //
 //   {}                                                      causal self-attention
-//   {.window = w}                                           position t sees t - w + 1 .. t
+//   {.window = n}                                           position t sees t - n + 1 .. t
 //   {.relative = r, .query_bias = u, .relative_bias = w}    Transformer-XL; S = memory + T, r of 0 .. S - 1
 //   {.current = false, .window = L, .relative = r, .first_distance = 1}    the L positions before t: S = L + T
 //   {.causal = false, .end = lengths}                       classification of sequences padded on the right

@@ -109,7 +109,7 @@ void add_masks() {
       separate({.current = false, .window = 3}));
   // Each query sees one key: P is 1, and neither query nor key matters.
   add("attention", "window of 1", {q, k, k}, separate({.window = 1})).zero_gradient = true;
-  add("attention", "window, many tiles", {rand({1, 150, 1, 2}), rand({1, 300, 1, 2}), rand({1, 300, 1, 2})},
+  add("attention", "window, many tiles", {rand({1, 150, 1, 4}), rand({1, 300, 1, 4}), rand({1, 300, 1, 4})},
       separate({.window = 70}));
   add("attention", "position", {rand({2, 3, 2, 3}), rand({2, 8, 1, 3}), rand({2, 8, 1, 3})},
       separate({.position = 2}));
@@ -175,8 +175,8 @@ void add_relative() {
   add("attention", "Transformer-XL", {q, rand({2, 6, 2, 3}), rand({2, 6, 2, 3}), rand({6, 2, 3}), u, u},
       separate_with(xl));
   add("attention", "Transformer-XL, many tiles",
-      {rand({1, 70, 1, 2}), rand({1, 200, 1, 2}), rand({1, 200, 1, 2}), rand({200, 1, 2}), rand({1, 2}),
-       rand({1, 2})},
+      {rand({1, 70, 1, 6}), rand({1, 200, 1, 6}), rand({1, 200, 1, 6}), rand({200, 1, 6}), rand({1, 6}),
+       rand({1, 6})},
       separate_with(xl));
   add("attention", "relative, more sequences than pieces",
       {rand({67, 2, 1, 1}), rand({67, 3, 1, 1}), rand({67, 3, 1, 1}), rand({3, 1}), rand({1, 1}),
@@ -194,7 +194,7 @@ void add_relative() {
   };
   add("attention", "span", {q, rand({2, 7, 2, 3}), rand({2, 7, 2, 3}), rand({3, 3})}, span(3));
   add("attention", "span, many tiles",
-      {rand({1, 130, 1, 2}), rand({1, 230, 1, 2}), rand({1, 230, 1, 2}), rand({100, 2})}, span(100));
+      {rand({1, 130, 1, 5}), rand({1, 230, 1, 5}), rand({1, 230, 1, 5}), rand({100, 5})}, span(100));
   add("attention", "span, padding, groups",
       {rand({2, 4, 4, 2}), rand({2, 7, 2, 2}), rand({2, 7, 2, 2}), rand({3, 2}), fixed_integers({2}, {2, 6})},
       separate_with([](const Variables& x) {
