@@ -4,6 +4,7 @@
 
 #include "ops/attention.hpp"
 #include "ops/layout.hpp"
+#include "ops/rotary.hpp"
 
 namespace simsmoe::nn {
 

@@ -1,6 +1,6 @@
 #pragma once
 // Causal multi-head self-attention with one packed projection for queries, keys and values: a position sees
-// itself and what lies before it. The scores are computed in tiles by ops::causal_attention.
+// itself and what lies before it. The scores are computed in tiles by ops::attention.
 
 #include "nn/layers.hpp"
 

@@ -1,79 +1,35 @@
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 
-#include "engine/cpu/gemm.hpp"
 #include "engine/math.hpp"
-#include "ops/attention.hpp"
-#include "ops/cpu_kernel.hpp"
+#include "ops/attention_sums.hpp"
+#include "ops/attention_tiles.hpp"
 
-// One thread owns a (batch, head). It copies the head out of the packed layout to dense [T, C] matrices of
-// the type that it computes in, and goes through tiles of queries x keys that fit the cache; tiles above the
-// diagonal are never touched. O(T C) memory, block products by engine/cpu/gemm.
+// One thread owns a sequence and a key head with the query heads that read it. It copies keys, values and r
+// of the distances to dense matrices of the type that it computes in, and goes through tiles of queries x keys
+// that fit the cache; tiles that no query sees are never touched. O((S + R) C) memory, block products by
+// engine/cpu/gemm.
 
 namespace simsmoe::cpu {
 
 namespace {
 
-constexpr std::int64_t kQueries = 64;  // rows of a tile
-constexpr std::int64_t kKeys = 128;    // columns of a tile
+using namespace attention;
 
-constexpr auto kNone = Transpose::none, kTransposed = Transpose::transposed;
-
-// The heads of a [B, T, 3, H, C] tensor.
-struct Heads {
-  explicit Heads(const Tensor& qkv)
-      : T(qkv.size(1)), H(qkv.size(3)), C(qkv.size(4)), count(qkv.size(0) * H) {}
-  std::int64_t packed_stride() const { return 3 * H * C; }
-  // Where query (part 0), key (1) or value (2) of head i begins in the packed tensor.
-  std::int64_t packed(std::int64_t i, std::int64_t part) const {
-    return i / H * T * packed_stride() + (part * H + i % H) * C;
-  }
-  // The same for y: [B, T, H * C].
-  std::int64_t plain_stride() const { return H * C; }
-  std::int64_t plain(std::int64_t i) const { return i / H * T * H * C + i % H * C; }
-  // Multiply-adds of q k^T, over all heads.
-  std::int64_t work(std::int64_t keys) const { return count * T * keys * C; }
-  std::int64_t T, H, C, count;
-};
-
-// A dense [rows, columns] matrix in A = acc_t<T>. Tensors are aligned, which makes products repeatable: the
-// order of a library's sums can depend on the address.
-template <class A>
-class Block {
- public:
-  Block(std::int64_t rows, std::int64_t columns)
-      : rows_(rows),
-        columns_(columns),
-        memory_(Tensor::empty({rows, columns}, dtype_of<A>())),
-        values_(memory_.data<A>()) {}
-  A* row(std::int64_t i) { return values_ + i * columns_; }
-  const A* row(std::int64_t i) const { return values_ + i * columns_; }
-
-  void clear() { std::fill_n(row(0), rows_ * columns_, A(0)); }
-  template <class T>
-  void load(const T* x, std::int64_t stride, A scale = 1) {
-    for (std::int64_t i = 0; i < rows_; ++i)
-      for (std::int64_t c = 0; c < columns_; ++c) row(i)[c] = scale * static_cast<A>(x[i * stride + c]);
-  }
-  template <class T>
-  void store(T* x, std::int64_t stride, A scale = 1, bool accumulate = false) const {
-    for (std::int64_t i = 0; i < rows_; ++i)
-      for (std::int64_t c = 0; c < columns_; ++c)
-        write_grad(x[i * stride + c], scale * row(i)[c], accumulate);
-  }
-
- private:
-  std::int64_t rows_, columns_;
-  Tensor memory_;
-  A* values_;
-};
-
-// How many of a tile's n keys from k0 on the query at `position` sees.
-std::int64_t visible(std::int64_t position, std::int64_t k0, std::int64_t n) {
-  return std::clamp<std::int64_t>(position + 1 - k0, 0, n);
+// Multiply-adds of q k^T, over all heads.
+std::int64_t work(const AttentionSpec& spec) {
+  const HeadSlice& q = spec.q;
+  return q.batch() * q.count * q.length() * std::min(spec.k.length(), spec.farthest - spec.nearest + 1) *
+         q.width();
 }
+
+// y [B, T, H * C] as heads.
+HeadSlice heads_of(const Tensor& y, const AttentionSpec& spec) {
+  return {y.view({spec.q.batch(), spec.q.length(), spec.q.count, spec.q.width()}), 0, spec.q.count};
+}
+
+// --- forward --------------------------------------------------------------------------------------------
 
 // The softmax of one row so far: its largest score, and the sum of exp(score - largest).
 template <class A>
@@ -99,104 +55,92 @@ void absorb(A* scores, std::int64_t n, Running<A>& row, A* y, std::int64_t C) {
   row.largest = largest;
 }
 
-// y[t] = softmax of q[t] . k[s] over the keys s <= position + t, times v; q is scaled already.
-// q, y: `queries` <= kQueries rows of C, k, v: [position + queries, C]. lse: [queries].
+// y = sum / sum of weights. A row that saw nothing has no weight, and gives 0.
 template <class A>
-void attend(const A* q, const A* k, const A* v, std::int64_t queries, std::int64_t position, std::int64_t C,
-            A* scores, A* y, A* lse) {
+void normalise(const Running<A>& row, A* y, std::int64_t C) {
+  if (row.sum == 0)
+    std::fill_n(y, C, A(0));
+  else
+    for (std::int64_t c = 0; c < C; ++c) y[c] /= row.sum;
+}
+
+// y of queries [t, t + m). y: [m, C]; lse: [m] or nullptr
+template <class T, class A>
+void attend(const Unit<T>& unit, std::int64_t t, std::int64_t m, std::int64_t C, ScoreTile<A>& scores, A* y,
+            A* lse) {
   std::array<Running<A>, kQueries> rows{};
-  for (std::int64_t k0 = 0; k0 < position + queries; k0 += kKeys) {
-    const std::int64_t n = std::min(kKeys, position + queries - k0);
-    gemm(kNone, kTransposed, queries, n, C, q, C, k + k0 * C, C, scores, n, false);
-    for (std::int64_t t = 0; t < queries; ++t) {
-      A* row = scores + t * n;
-      const std::int64_t seen = visible(position + t, k0, n);
-      if (seen > 0) absorb(row, seen, rows[static_cast<std::size_t>(t)], y + t * C, C);
-      std::fill(row + seen, row + n, A(0));
+  bool started = false;
+  unit.for_tiles(t, m, [&](const Tile& tile) {
+    unit.scores(tile, scores);
+    for (std::int64_t i = 0; i < m; ++i) {
+      A* row = scores.row(i);
+      const auto [from, to] = unit.seen(tile, i);
+      if (from < to) absorb(row + from, to - from, rows[static_cast<std::size_t>(i)], y + i * C, C);
+      std::fill(row, row + from, A(0));
+      std::fill(row + to, row + tile.n, A(0));
     }
-    gemm(kNone, kNone, queries, C, n, scores, n, v + k0 * C, C, y, C, k0 > 0);
-  }
-  for (std::int64_t t = 0; t < queries; ++t) {
-    const Running<A>& row = rows[static_cast<std::size_t>(t)];
-    for (std::int64_t c = 0; c < C; ++c) y[t * C + c] /= row.sum;
-    lse[t] = row.largest + math::log(row.sum);
+    gemm(kNone, kNone, m, C, tile.n, scores.row(0), scores.stride(), unit.v(tile), C, y, C, started);
+    started = true;
+  });
+  for (std::int64_t i = 0; i < m; ++i) {
+    const Running<A>& row = rows[static_cast<std::size_t>(i)];
+    normalise(row, y + i * C, C);
+    if (lse != nullptr) lse[i] = row.largest + math::log(row.sum);  // -inf when it saw nothing
   }
 }
 
-// What attend needs of all positions of a head.
-template <class A>
-struct HeadInputs {
-  HeadInputs(std::int64_t queries, std::int64_t keys, std::int64_t C)
-      : q(queries, C), k(keys, C), v(keys, C), y(queries, C) {}
-  Block<A> q, k, v, y;
-};
-
-template <class A>
-void attend_all(HeadInputs<A>& head, std::int64_t T, std::int64_t position, std::int64_t C, A* lse) {
-  Block<A> scores(kQueries, kKeys);
-  for (std::int64_t t = 0; t < T; t += kQueries)
-    attend(head.q.row(t), head.k.row(0), head.v.row(0), std::min(kQueries, T - t), position + t, C,
-           scores.row(0), head.y.row(t), lse + t);
+template <class T>
+void forward_unit(const AttentionSpec& spec, std::int64_t b, std::int64_t g, const HeadSlice& y,
+                  const Tensor& lse) {
+  using A = acc_t<T>;
+  const std::int64_t queries = spec.q.length(), C = spec.q.width(), H = spec.q.count;
+  const std::int64_t group = H / spec.k.count;
+  Unit<T> unit(spec, b, g);
+  ScoreTile<A> scores(unit.relative());
+  Block<A> result(kQueries, C);
+  for (std::int64_t h = g * group; h < (g + 1) * group; ++h) {
+    unit.load_head(h);
+    T* to = y.x.data<T>() + y.offset(b, h);
+    A* lse_row = lse.defined() ? lse.data<A>() + (b * H + h) * queries : nullptr;
+    for (std::int64_t t = 0; t < queries; t += kQueries) {
+      const std::int64_t m = std::min(kQueries, queries - t);
+      unit.load_queries(t, m);
+      attend(unit, t, m, C, scores, result.row(0), lse_row != nullptr ? lse_row + t : nullptr);
+      result.store(to + t * y.stride(), m, y.stride());
+    }
+  }
 }
 
 }  // namespace
 
-void causal_attention_forward(const Tensor& qkv, double scale, const Tensor& y, const Tensor& lse) {
-  const Heads heads(qkv);
-  for_float_dtype(qkv.dtype(), [&]<class T>() {
-    using A = acc_t<T>;
-    parallel_for_dynamic(heads.count, heads.work(heads.T), [&](std::int64_t i) {
-      HeadInputs<A> head(heads.T, heads.T, heads.C);
-      const T* x = qkv.data<T>();
-      head.q.load(x + heads.packed(i, 0), heads.packed_stride(), static_cast<A>(scale));
-      head.k.load(x + heads.packed(i, 1), heads.packed_stride());
-      head.v.load(x + heads.packed(i, 2), heads.packed_stride());
-      attend_all(head, heads.T, 0, heads.C, lse.data<A>() + i * heads.T);
-      head.y.store(y.data<T>() + heads.plain(i), heads.plain_stride());
+void attention_forward(const AttentionSpec& spec, const Tensor& y, const Tensor& lse) {
+  const HeadSlice out = heads_of(y, spec);
+  const std::int64_t B = spec.q.batch(), G = spec.k.count;
+  for_float_dtype(y.dtype(), [&]<class T>() {
+    parallel_for_dynamic(B * G, work(spec),
+                         [&](std::int64_t i) { forward_unit<T>(spec, i / G, i % G, out, lse); });
+  });
+}
+
+void append_heads(const HeadSlice& x, const Tensor& cache, std::int64_t position) {
+  const std::int64_t T = x.length(), n = x.count * x.width();
+  for_float_dtype(cache.dtype(), [&]<class S>() {
+    parallel_rows(x.batch() * T, n, [&](std::int64_t row) {
+      const std::int64_t b = row / T, t = row % T;
+      std::copy_n(x.x.data<S>() + x.offset(b, 0) + t * x.stride(), n,
+                  cache.data<S>() + (b * cache.size(1) + position + t) * n);
     });
   });
 }
 
 namespace {
 
-// The gradients of one head, tile by tile.
-template <class A>
-struct HeadGradients {
-  HeadGradients(std::int64_t T, std::int64_t C)
-      : rows(T), width(C), q(T, C), k(T, C), v(T, C), dy(T, C), dq(T, C), dk(T, C), dv(T, C) {}
+// --- backward -------------------------------------------------------------------------------------------
 
-  void run(const A* lse, const A* delta) {
-    dk.clear();
-    dv.clear();
-    Block<A> p(kQueries, kKeys), ds(kQueries, kKeys);
-    for (std::int64_t t = 0; t < rows; t += kQueries)
-      for (std::int64_t k0 = 0; k0 < std::min(t + kQueries, rows); k0 += kKeys)
-        tile(t, std::min(kQueries, rows - t), k0, lse + t, delta + t, p.row(0), ds.row(0));
-  }
-
-  // Queries [t, t + m) and the keys from k0 on that they see. p, ds: [m, n]
-  void tile(std::int64_t t, std::int64_t m, std::int64_t k0, const A* lse, const A* delta, A* p, A* ds) {
-    const std::int64_t n = std::min(kKeys, t + m - k0), C = width;
-    gemm(kNone, kTransposed, m, n, C, q.row(t), C, k.row(k0), C, p, n, false);
-    gemm(kNone, kTransposed, m, n, C, dy.row(t), C, v.row(k0), C, ds, n, false);
-    for (std::int64_t i = 0; i < m; ++i) {
-      A *pr = p + i * n, *dr = ds + i * n;
-      const std::int64_t seen = visible(t + i, k0, n);
-      const A shift = lse[i], mean = delta[i];
-      for (std::int64_t s = 0; s < seen; ++s) {
-        pr[s] = math::exp(pr[s] - shift);
-        dr[s] = pr[s] * (dr[s] - mean);
-      }
-      std::fill(pr + seen, pr + n, A(0));
-      std::fill(dr + seen, dr + n, A(0));
-    }
-    gemm(kTransposed, kNone, n, C, m, p, n, dy.row(t), C, dv.row(k0), C, true);
-    gemm(kTransposed, kNone, n, C, m, ds, n, q.row(t), C, dk.row(k0), C, true);
-    gemm(kNone, kNone, m, C, n, ds, n, k.row(k0), C, dq.row(t), C, k0 > 0);
-  }
-
-  std::int64_t rows, width;
-  Block<A> q, k, v, dy, dq, dk, dv;
+// What the forward pass left, and the gradient of its result.
+struct Saved {
+  HeadSlice y, dy;
+  Tensor lse;
 };
 
 // delta[t] = dy[t] . y[t] = sum_s P[t, s] dP[t, s]
@@ -211,87 +155,158 @@ void row_dots(const Block<A>& dy, const T* y, std::int64_t rows, std::int64_t C,
   }
 }
 
+// Turns a row of n scores, of which [from, to) are seen, into P, and dz from dP into dZ.
+template <class A>
+void weigh(A* p, A* dz, std::int64_t from, std::int64_t to, std::int64_t n, A lse, A delta) {
+  for (std::int64_t s = from; s < to; ++s) {
+    p[s] = math::exp(p[s] - lse);
+    dz[s] = p[s] * (dz[s] - delta);
+  }
+  for (A* row : {p, dz}) {
+    std::fill(row, row + from, A(0));
+    std::fill(row + to, row + n, A(0));
+  }
+}
+
+// The gradients of one sequence and key head, tile by tile.
+template <class T>
+class UnitGradients {
+ public:
+  using A = acc_t<T>;
+
+  UnitGradients(const AttentionSpec& spec, const Saved& saved, std::int64_t b, std::int64_t g,
+                const AttentionGradients& d, const SharedSums<A>& sums)
+      : spec_(spec),
+        saved_(saved),
+        b_(b),
+        g_(g),
+        C_(spec.q.width()),
+        d_(d),
+        sums_(sums),
+        unit_(spec, b, g),
+        p_(unit_.relative()),
+        dz_(unit_.relative()),
+        dy_(kQueries, C_),
+        dq_(kQueries, C_),
+        dq_relative_(kQueries, C_),
+        dk_(unit_.keys(), C_),
+        dv_(unit_.keys(), C_) {
+    dk_.clear(unit_.keys());
+    dv_.clear(unit_.keys());
+  }
+
+  void run(std::int64_t piece) {
+    const std::int64_t queries = spec_.q.length(), group = spec_.q.count / spec_.k.count;
+    for (std::int64_t h = g_ * group; h < (g_ + 1) * group; ++h) {
+      unit_.load_head(h);
+      for (std::int64_t t = 0; t < queries; t += kQueries)
+        run_queries(piece, h, t, std::min(kQueries, queries - t));
+    }
+    store_keys(dk_, spec_.k, d_.k);
+    store_keys(dv_, spec_.v, d_.v);
+  }
+
+ private:
+  void run_queries(std::int64_t piece, std::int64_t h, std::int64_t t, std::int64_t m) {
+    const HeadSlice& y = saved_.y;
+    const std::int64_t at = y.offset(b_, h) + t * y.stride();
+    unit_.load_queries(t, m);
+    dy_.load(saved_.dy.x.data<T>() + at, m, y.stride());
+    row_dots(dy_, y.x.data<T>() + at, m, C_, y.stride(), delta_.data());
+    lse_ = saved_.lse.data<A>() + (b_ * y.count + h) * y.length() + t;
+    dq_.clear(m);
+    dq_relative_.clear(m);
+    unit_.for_tiles(t, m, [&](const Tile& tile) {
+      run_tile(tile);
+      if (unit_.relative()) run_distances(tile, piece, sums_.r_heads > 1 ? h : g_);
+    });
+    add_rows(dq_, m, sums_.query_bias, piece, h);
+    add_rows(dq_relative_, m, sums_.relative_bias, piece, h);
+    if (!d_.q.buffer.defined()) return;
+    if (unit_.relative()) add_row(dq_relative_.row(0), dq_.row(0), m * C_);
+    const HeadSlice& q = spec_.q;
+    dq_.store(d_.q.buffer.data<T>() + q.offset(b_, h) + t * q.stride(), m, q.stride(),
+              static_cast<A>(spec_.scale), d_.q.accumulate);
+  }
+
+  // P and dZ of a tile, and what follows from them by way of the keys.
+  void run_tile(const Tile& tile) {
+    const auto [t, m, k, n] = tile;
+    unit_.scores(tile, p_);
+    dz_.shape(tile);
+    if (unit_.relative()) dz_.clear_band(m);  // beside the stripe too, for run_distances
+    gemm(kNone, kTransposed, m, n, C_, dy_.row(0), C_, unit_.v(tile), C_, dz_.row(0), dz_.stride(), false);
+    for (std::int64_t i = 0; i < m; ++i) {
+      const auto [from, to] = unit_.seen(tile, i);
+      weigh(p_.row(i), dz_.row(i), from, to, n, lse_[i], delta_[static_cast<std::size_t>(i)]);
+    }
+    const std::int64_t key = k - unit_.first_key();
+    if (d_.v.buffer.defined())
+      gemm(kTransposed, kNone, n, C_, m, p_.row(0), p_.stride(), dy_.row(0), C_, dv_.row(key), C_, true);
+    if (d_.k.buffer.defined())  // q is scaled already
+      gemm(kTransposed, kNone, n, C_, m, dz_.row(0), dz_.stride(), unit_.q(), C_, dk_.row(key), C_, true);
+    if (d_.q.buffer.defined() || sums_.query_bias.wanted())
+      gemm(kNone, kNone, m, C_, n, dz_.row(0), dz_.stride(), unit_.k(tile), C_, dq_.row(0), C_, true);
+  }
+
+  // What follows from dZ by way of r: its band is the gradient of (q + w) r^T.
+  void run_distances(const Tile& tile, std::int64_t piece, std::int64_t slot) {
+    const auto [from, to, row] = unit_.columns(tile);
+    const A* band = dz_.band(from);
+    if (sums_.relative.wanted())
+      gemm(kTransposed, kNone, to - from, C_, tile.m, band, kBand, unit_.q_relative(), C_,
+           sums_.relative.at(piece, slot, row), C_, true);
+    if (d_.q.buffer.defined() || sums_.relative_bias.wanted())
+      gemm(kNone, kNone, tile.m, C_, to - from, band, kBand, unit_.r(row), C_, dq_relative_.row(0), C_, true);
+  }
+
+  // scale * the sum of the rows, to the bias of head h.
+  void add_rows(const Block<A>& rows, std::int64_t m, const PieceSums<A>& sums, std::int64_t piece,
+                std::int64_t h) {
+    if (!sums.wanted()) return;
+    A* sum = sums.at(piece, h);
+    const A scale = static_cast<A>(spec_.scale);
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t c = 0; c < C_; ++c) sum[c] += scale * rows.row(i)[c];
+  }
+
+  // The gradient of keys or values; those that no query sees have none.
+  void store_keys(const Block<A>& rows, const HeadSlice& slice, const GradTarget& to) {
+    if (!to.buffer.defined()) return;
+    T* dx = to.buffer.data<T>() + slice.offset(b_, g_);
+    const std::int64_t first = unit_.first_key(), last = first + unit_.keys();
+    for (std::int64_t s = 0; s < slice.length() && !to.accumulate; ++s)
+      if (s < first || s >= last) std::fill_n(dx + s * slice.stride(), C_, T(0.0f));
+    rows.store(dx + first * slice.stride(), unit_.keys(), slice.stride(), A(1), to.accumulate);
+  }
+
+  const AttentionSpec& spec_;
+  const Saved& saved_;
+  std::int64_t b_, g_, C_;
+  const AttentionGradients& d_;
+  const SharedSums<A>& sums_;
+  Unit<T> unit_;
+  ScoreTile<A> p_, dz_;
+  Block<A> dy_, dq_, dq_relative_;  // of a tile of queries; dq without its scale
+  Block<A> dk_, dv_;                // of the keys that any query sees
+  std::array<A, kQueries> delta_{};
+  const A* lse_ = nullptr;
+};
+
 }  // namespace
 
-void causal_attention_backward(const Tensor& qkv, double scale, const Tensor& y, const Tensor& lse,
-                               const Tensor& dy, GradTarget dqkv) {
-  const Heads heads(qkv);
-  for_float_dtype(qkv.dtype(), [&]<class T>() {
-    using A = acc_t<T>;
-    const A factor = static_cast<A>(scale);
-    parallel_for_dynamic(heads.count, heads.work(heads.T), [&](std::int64_t i) {
-      HeadGradients<A> head(heads.T, heads.C);
-      const std::int64_t packed = heads.packed_stride(), plain = heads.plain_stride();
-      const T* x = qkv.data<T>();
-      head.q.load(x + heads.packed(i, 0), packed, factor);  // hence dk = dS^T q below
-      head.k.load(x + heads.packed(i, 1), packed);
-      head.v.load(x + heads.packed(i, 2), packed);
-      head.dy.load(dy.data<T>() + heads.plain(i), plain);
-      Block<A> delta(heads.T, 1);
-      row_dots(head.dy, y.data<T>() + heads.plain(i), heads.T, heads.C, plain, delta.row(0));
-      head.run(lse.data<A>() + i * heads.T, delta.row(0));
-      T* dx = dqkv.buffer.data<T>();
-      head.dq.store(dx + heads.packed(i, 0), packed, factor, dqkv.accumulate);
-      head.dk.store(dx + heads.packed(i, 1), packed, A(1), dqkv.accumulate);
-      head.dv.store(dx + heads.packed(i, 2), packed, A(1), dqkv.accumulate);
+void attention_backward(const AttentionSpec& spec, const Tensor& y, const Tensor& lse, const Tensor& dy,
+                        const AttentionGradients& gradients) {
+  const std::int64_t G = spec.k.count;
+  const Saved saved{heads_of(y, spec), heads_of(dy, spec), lse};
+  for_float_dtype(y.dtype(), [&]<class T>() {
+    const SharedSums<acc_t<T>> sums(spec, gradients);
+    parallel_for_dynamic(sums.pieces * G, work(spec), [&](std::int64_t i) {
+      const std::int64_t piece = i / G;
+      for (std::int64_t b = sums.begin(piece); b < sums.begin(piece + 1); ++b)
+        UnitGradients<T>(spec, saved, b, i % G, gradients, sums).run(piece);
     });
-  });
-}
-
-void cached_attention_forward(const Tensor& qkv, double scale, const Tensor& cache, std::int64_t position,
-                              const Tensor& y) {
-  const Heads heads(qkv);
-  const std::int64_t B = qkv.size(0), keys = position + heads.T, D = heads.plain_stride();
-  for_float_dtype(qkv.dtype(), [&]<class T>() {
-    using A = acc_t<T>;
-    parallel_for_dynamic(heads.count, heads.work(keys), [&](std::int64_t i) {
-      const std::int64_t b = i / heads.H, h = i % heads.H;
-      const auto cached = [&](std::int64_t part) {
-        return cache.data<T>() + (part * B + b) * cache.size(2) * D + h * heads.C;
-      };
-      const T* x = qkv.data<T>();
-      for (const std::int64_t part : {0, 1})
-        for (std::int64_t t = 0; t < heads.T; ++t)
-          std::copy_n(x + heads.packed(i, part + 1) + t * heads.packed_stride(), heads.C,
-                      cached(part) + (position + t) * D);
-      HeadInputs<A> head(heads.T, keys, heads.C);
-      head.q.load(x + heads.packed(i, 0), heads.packed_stride(), static_cast<A>(scale));
-      head.k.load(cached(0), D);
-      head.v.load(cached(1), D);
-      Block<A> lse(heads.T, 1);
-      attend_all(head, heads.T, position, heads.C, lse.row(0));
-      head.y.store(y.data<T>() + heads.plain(i), D);
-    });
-  });
-}
-
-void rotary_turn(const Tensor& x, std::int64_t first_position, double base, int direction, GradTarget y) {
-  const Heads heads(x);
-  const std::int64_t half = heads.C / 2;
-  for_float_dtype(x.dtype(), [&]<class T>() {
-    using A = acc_t<T>;
-    Block<A> cosines(heads.T, half), sines(heads.T, half);  // in f64: a large position leaves f32 no digits
-    parallel_rows(heads.T, 50 * half, [&](std::int64_t t) {
-      for (std::int64_t c = 0; c < half; ++c) {
-        const double angle = static_cast<double>(first_position + t) *
-                             std::pow(base, -2.0 * static_cast<double>(c) / static_cast<double>(heads.C));
-        cosines.row(t)[c] = static_cast<A>(std::cos(angle));
-        sines.row(t)[c] = static_cast<A>(direction * std::sin(angle));
-      }
-    });
-    parallel_rows(x.size(0) * heads.T, heads.packed_stride(), [&](std::int64_t row) {
-      const T* from = x.data<T>() + row * heads.packed_stride();
-      T* to = y.buffer.data<T>() + row * heads.packed_stride();
-      const A *cosine = cosines.row(row % heads.T), *sine = sines.row(row % heads.T);
-      for (std::int64_t i = 0; i < 2 * heads.H; ++i, from += heads.C, to += heads.C)
-        for (std::int64_t c = 0; c < half; ++c) {
-          const A u = from[c], v = from[c + half];
-          write_grad(to[c], u * cosine[c] - v * sine[c], y.accumulate);
-          write_grad(to[c + half], u * sine[c] + v * cosine[c], y.accumulate);
-        }
-      for (std::int64_t c = 0; c < heads.H * heads.C; ++c)
-        write_grad(to[c], static_cast<A>(from[c]), y.accumulate);
-    });
+    sums.template write<T>(spec, gradients);
   });
 }
 

@@ -13,6 +13,7 @@
 #include "ops/optimizer.hpp"
 #include "ops/random.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rotary.hpp"
 #include "ops/routing.hpp"
 #include "ops/softmax.hpp"
 #include "ops/sort.hpp"

@@ -6,6 +6,7 @@
 
 #include "engine/philox.hpp"
 #include "ops/layout.hpp"
+#include "ops/rotary.hpp"
 
 // Attention against its definition, and the cache against the whole.
 
