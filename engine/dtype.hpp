@@ -34,6 +34,15 @@ struct bf16 {
   }
 };
 
+// x in another element type, as static_cast has it; into bf16 by way of float.
+template <class To, class From>
+SMX_HOST_DEVICE To converted(From x) {
+  if constexpr (std::is_same_v<To, bf16>)
+    return bf16(static_cast<float>(x));
+  else
+    return static_cast<To>(x);
+}
+
 std::string_view name_of(DType dtype);    // "f32"
 DType dtype_from_name(std::string_view);  // throws Error on an unknown name
 std::size_t size_of(DType dtype);         // bytes per element

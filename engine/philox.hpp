@@ -63,17 +63,18 @@ SMX_HOST_DEVICE inline float random_uniform(RandomKey key, std::uint64_t step, s
   return uniform_from_bits(random_bits(key, step, element));
 }
 
-// Standard normal by Box-Muller in double; elements 2j and 2j+1 are the pair of block j. Initialisers draw on
-// the host, so a model starts with the same bits on every device. One (key, step) serves uniforms or normals,
+// Standard normal by Box-Muller in double; elements 2j and 2j+1 are the pair of block j. On a GPU the logarithm and
+// the sine may differ in their last bit. Initialisers draw on the host, so a model starts with the same bits everywhere. One (key, step) serves uniforms or normals,
 // not both: they would share blocks.
-inline double random_normal(RandomKey key, std::uint64_t step, std::uint64_t element) {
+SMX_HOST_DEVICE inline double random_normal(RandomKey key, std::uint64_t step, std::uint64_t element) {
   const PhiloxBlock b = philox(key, step, element / 2);
   const std::uint64_t hi = (static_cast<std::uint64_t>(b.lane[0]) << 32) | b.lane[1];
   const std::uint64_t lo = (static_cast<std::uint64_t>(b.lane[2]) << 32) | b.lane[3];
   const double u1 = (static_cast<double>(hi >> 11) + 1.0) * 0x1p-53;  // (0, 1]: the logarithm is finite
   const double u2 = static_cast<double>(lo >> 11) * 0x1p-53;
-  const double radius = std::sqrt(-2.0 * std::log(u1)), angle = 2.0 * std::numbers::pi * u2;
-  return element % 2 == 0 ? radius * std::cos(angle) : radius * std::sin(angle);
+  constexpr double kTwoPi = 2.0 * std::numbers::pi;
+  const double radius = ::sqrt(-2.0 * ::log(u1)), angle = kTwoPi * u2;
+  return element % 2 == 0 ? radius * ::cos(angle) : radius * ::sin(angle);
 }
 
 }  // namespace simsmoe

@@ -20,6 +20,7 @@ struct Variable::State {
 namespace {
 
 thread_local Tape* current_tape = nullptr;
+thread_local TapePause* current_pause = nullptr;
 std::atomic<std::uint64_t> next_tape_id{1};
 
 struct OpNames {
@@ -111,23 +112,42 @@ Tape::~Tape() { current_tape = outer_; }
 
 Tape* Tape::current() { return current_tape; }
 
+TapePause::TapePause() : paused_(current_tape), outer_(current_pause) {
+  current_tape = nullptr;
+  current_pause = this;
+}
+
+TapePause::~TapePause() {
+  current_tape = paused_;
+  current_pause = outer_;
+}
+
 void Tape::backward(const Variable& loss) {
   SMX_CHECK(loss.value().numel() == 1, "[backward] the loss must have one element, got {}",
             describe(loss.value()));
   backward(loss, Tensor::full(loss.shape(), 1.0, loss.dtype(), loss.device()));
 }
 
-void Tape::backward(const Variable& y, const Tensor& dy) {
+void Tape::backward(const Variable& y, const Tensor& dy) { backward(Variables{y}, std::vector<Tensor>{dy}); }
+
+void Tape::backward(const Variables& ys, const std::vector<Tensor>& dys) {
   SMX_CHECK(!spent_,
             "[backward] this tape has already run backward: a tape is single-use, and second derivatives "
             "are not supported");
-  SMX_CHECK(y.state().tape == id_,
-            "[backward] the loss depends on no Variable that requires a gradient, or was not computed on "
-            "this tape");
-  SMX_CHECK(dy.shape() == y.shape() && dy.dtype() == y.dtype() && dy.device() == y.device(),
-            "[backward] gradient {} for a result {}", describe(dy), describe(y.value()));
+  SMX_CHECK(ys.size() == dys.size() && !ys.empty(), "[backward] {} gradients for {} results", dys.size(),
+            ys.size());
+  for (std::size_t i = 0; i < ys.size(); ++i) {
+    SMX_CHECK(ys[i].state().tape == id_,
+              "[backward] the loss depends on no Variable that requires a gradient, or was not computed on "
+              "this tape");
+    SMX_CHECK(dys[i].shape() == ys[i].shape() && dys[i].dtype() == ys[i].dtype() &&
+                  dys[i].device() == ys[i].device(),
+              "[backward] gradient {} for a result {}", describe(dys[i]), describe(ys[i].value()));
+    for (std::size_t j = 0; j < i; ++j)
+      SMX_CHECK(!ys[i].same_as(ys[j]), "[backward] one result is given twice");
+  }
+  for (std::size_t i = 0; i < ys.size(); ++i) ys[i].state().grad = dys[i];
   spent_ = true;
-  y.state().grad = dy;
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());  // its saved tensors are freed at the end of this turn
     nodes_.pop_back();
@@ -145,13 +165,18 @@ void Tape::backward(const Variable& y, const Tensor& dy) {
 
 Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outputs, BackwardFn backward) {
   Tape* tape = Tape::current();
-  const bool needed = tape != nullptr && std::ranges::any_of(inputs, [](const Variable& input) {
+  const bool needed = (tape != nullptr || current_pause != nullptr) &&
+                      std::ranges::any_of(inputs, [](const Variable& input) {
                         return input.defined() && input.requires_grad();
                       });
   Variables results;
   results.reserve(outputs.size());
   for (Tensor& output : outputs) results.emplace_back(std::move(output));
   if (!needed) return results;
+  if (tape == nullptr) {
+    current_pause->missed_ = true;
+    return results;
+  }
 
   SMX_CHECK(!tape->spent_, "[{}] recorded on a tape that has already run backward", op);
   for (std::size_t i = 0; i < inputs.size(); ++i) {

@@ -17,7 +17,7 @@
 //  5. A tape is single-use. Second derivatives are not supported.
 //  6. There are no in-place ops on Variables. Optimizers change parameter Tensors through kernels, after
 //     backward has emptied the tape.
-//  7. Recomputation (activation checkpointing) is an op whose closure opens an inner Tape.
+//  7. Recomputation (activation checkpointing) is an op whose closure opens an inner Tape: ops/recompute.hpp.
 //  8. A Variable computed on one tape cannot be an input on another, where the gradient would silently stop:
 //     detach() it.
 
@@ -115,6 +115,8 @@ class Tape {
 
   void backward(const Variable& loss);                 // loss must have one element; its gradient is 1
   void backward(const Variable& y, const Tensor& dy);  // dy has the shape and dtype of y
+  // Of sum_i y_i . dy_i for different results y_i of this tape.
+  void backward(const Variables& ys, const std::vector<Tensor>& dys);
   // Calls `visit` for every node after its backward closure ran and before its gradients are dropped: finds
   // where the first non-finite value appears.
   void set_observer(std::function<void(const Node&)> visit) { observer_ = std::move(visit); }
@@ -129,6 +131,25 @@ class Tape {
   std::uint64_t id_;
   Tape* outer_;
   bool spent_ = false;
+};
+
+// While it lives nothing is recorded on this thread, though a tape may be alive: for values whose history is of no use.
+class TapePause {
+ public:
+  TapePause();
+  ~TapePause();
+  TapePause(const TapePause&) = delete;
+  TapePause& operator=(const TapePause&) = delete;
+
+  // Whether an op would have been recorded, because it read something that requires a gradient.
+  bool missed() const { return missed_; }
+
+ private:
+  friend Variables record(std::string_view, Variables, std::vector<Tensor>, BackwardFn);
+
+  Tape* paused_;
+  TapePause* outer_;
+  bool missed_ = false;
 };
 
 // Ends an op: wraps its outputs in Variables and, while a tape records and some input requires a gradient,

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/caching_allocator.hpp"
+#include "engine/convert.hpp"
 
 namespace simsmoe {
 
@@ -68,12 +69,7 @@ std::vector<T> Tensor::to_vector() const {
   const Tensor here = to(kCpu);
   std::vector<T> values(static_cast<std::size_t>(numel()));
   for_dtype(dtype_, [&]<class S>() {
-    std::ranges::transform(here.host<S>(), values.begin(), [](S x) {
-      if constexpr (std::is_same_v<T, bf16>)
-        return bf16(static_cast<float>(x));
-      else
-        return static_cast<T>(x);
-    });
+    std::ranges::transform(here.host<S>(), values.begin(), [](S x) { return converted<T>(x); });
   });
   return values;
 }
@@ -115,7 +111,9 @@ Tensor Tensor::to(Device target) const {
 
 Tensor Tensor::to(DType target) const {
   if (target == dtype_) return *this;
-  return for_dtype(target, [&]<class T>() { return from(to_vector<T>(), shape_, device()); });
+  Tensor t = empty(shape_, target, device());
+  SMX_DISPATCH(convert, device(), *this, t);
+  return t;
 }
 
 Tensor Tensor::clone() const {

@@ -93,7 +93,7 @@ class Tensor {
   // Rows [begin, end) of the first axis: same memory.
   Tensor slice0(std::int64_t begin, std::int64_t end) const;
   Tensor to(Device device) const;  // itself when it is there already
-  Tensor to(DType dtype) const;    // itself when it has the dtype already; else converted, by way of the host
+  Tensor to(DType dtype) const;    // itself when it has the dtype already; else converted where it lives
   Tensor clone() const;
   void copy_from(const Tensor& source) const;  // same shape and dtype, any device
   void fill(double value) const;

@@ -264,6 +264,7 @@ Tensor cached_attention(const Heads& q, const Heads& k, const Heads& v, const Te
 }
 
 Tensor cached_attention(const Tensor& qkv, const Tensor& cache, std::int64_t position, double scale) {
+  check_float("cached_attention", qkv);
   const auto [q, k, v] = unpacked("cached_attention", Variable(qkv));
   return cached_attention(q, k, v, cache, position, {.scale = scale});
 }

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <span>
 #include <vector>
 
 #include "ops/cpu_sums.hpp"
@@ -31,12 +30,12 @@ Segments segments_of(const I* indices, std::int64_t count, std::int64_t size) {
   return s;
 }
 
-// The lines of an index along its axis: where each begins, in the index and in a tensor x that is no smaller
-// outside of the axis. Lines share no element of x, so that threads share them out.
+// An index along an axis of a tensor x that is no smaller outside of it. Its entries form lines along the axis;
+// lines share no element of x, so that threads share them out.
 class Lines {
  public:
   Lines(const Shape& x, const Shape& index, int axis)
-      : n(index[axis]), stride(index.inner(axis)), x_stride(x.inner(axis)) {
+      : length_(index[axis]), stride_(index.inner(axis)), x_stride_(x.inner(axis)) {
     for (int i = 0; i < index.rank(); ++i) {
       if (i == axis) continue;
       sizes_.push_back(index[i]);
@@ -45,22 +44,24 @@ class Lines {
     }
   }
 
-  // f(where lines that lie side by side begin in x, where the first of them begins in the index)
-  template <class F>
-  void for_each(const F& f) const {
-    parallel_for(count_, std::max<std::int64_t>(1, kGrain / (n + 1)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   std::vector<std::int64_t> first;
-                   for (std::int64_t line = begin; line < end; line += std::ssize(first)) {
-                     first.clear();
-                     for (std::int64_t i = line; i < std::min(end, (line / stride + 1) * stride); ++i)
-                       first.push_back(x_offset(i));
-                     f(std::span<const std::int64_t>(first), line / stride * stride * n + line % stride);
-                   }
-                 });
+  // f(place of an entry in the index, place in x that it names); those of a line in order.
+  template <class I, class F>
+  void for_each_entry(const I* index, const F& f) const {
+    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (length_ + 1));
+    parallel_for(count_, grain, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<std::int64_t> first;  // where lines that lie side by side begin in x
+      for (std::int64_t line = begin; line < end; line += std::ssize(first)) {
+        first.clear();
+        for (std::int64_t i = line; i < std::min(end, (line / stride_ + 1) * stride_); ++i)
+          first.push_back(x_offset(i));
+        std::int64_t row = line / stride_ * stride_ * length_ + line % stride_;
+        for (std::int64_t j = 0; j < length_; ++j, row += stride_)
+          for (std::int64_t i = 0; i < std::ssize(first); ++i)
+            f(row + i,
+              first[static_cast<std::size_t>(i)] + static_cast<std::int64_t>(index[row + i]) * x_stride_);
+      }
+    });
   }
-
-  std::int64_t n, stride, x_stride;  // length of a line, and the distance of its elements in index and x
 
  private:
   std::int64_t x_offset(std::int64_t line) const {
@@ -70,6 +71,7 @@ class Lines {
     return offset;
   }
 
+  std::int64_t length_, stride_, x_stride_;  // of a line: entries, and their distance in the index and in x
   std::vector<std::int64_t> sizes_, x_strides_;
   std::int64_t count_ = 1;
 };
@@ -170,16 +172,9 @@ void gather_along(const Tensor& x, const Tensor& index, int axis, GradTarget y) 
   for_float_dtype(x.dtype(), [&]<class T>() {
     for_index_dtype(index.dtype(), [&]<class I>() {
       const T* from = x.data<T>();
-      const I* chosen = index.data<I>();
       T* to = y.buffer.data<T>();
-      lines.for_each([&](std::span<const std::int64_t> x_first, std::int64_t first) {
-        for (std::int64_t j = 0; j < lines.n; ++j)
-          for (std::int64_t i = 0; i < std::ssize(x_first); ++i) {
-            const std::int64_t place = first + j * lines.stride + i;
-            const std::int64_t x_place = x_first[static_cast<std::size_t>(i)] +
-                                         static_cast<std::int64_t>(chosen[place]) * lines.x_stride;
-            write_grad(to[place], static_cast<acc_t<T>>(from[x_place]), y.accumulate);
-          }
+      lines.for_each_entry(index.data<I>(), [&](std::int64_t place, std::int64_t x_place) {
+        write_grad(to[place], static_cast<acc_t<T>>(from[x_place]), y.accumulate);
       });
     });
   });
@@ -190,16 +185,9 @@ void scatter_along(const Tensor& source, const Tensor& index, int axis, GradTarg
   for_float_dtype(source.dtype(), [&]<class T>() {
     for_index_dtype(index.dtype(), [&]<class I>() {
       const T* from = source.data<T>();
-      const I* chosen = index.data<I>();
       std::vector<acc_t<T>> sums(static_cast<std::size_t>(y.buffer.numel()), acc_t<T>{0});
-      lines.for_each([&](std::span<const std::int64_t> y_first, std::int64_t first) {
-        for (std::int64_t j = 0; j < lines.n; ++j)
-          for (std::int64_t i = 0; i < std::ssize(y_first); ++i) {
-            const std::int64_t place = first + j * lines.stride + i;
-            const std::int64_t y_place = y_first[static_cast<std::size_t>(i)] +
-                                         static_cast<std::int64_t>(chosen[place]) * lines.x_stride;
-            sums[static_cast<std::size_t>(y_place)] += static_cast<acc_t<T>>(from[place]);
-          }
+      lines.for_each_entry(index.data<I>(), [&](std::int64_t place, std::int64_t y_place) {
+        sums[static_cast<std::size_t>(y_place)] += static_cast<acc_t<T>>(from[place]);
       });
       T* to = y.buffer.data<T>();
       parallel_elements(y.buffer.numel(), [&](std::int64_t begin, std::int64_t end) {

@@ -48,6 +48,18 @@ Variable reshape(const Variable& x, const Sizes& sizes) {
                 });
 }
 
+Variable straight_through(const Variable& x, const Tensor& value) {
+  const profile::Scope scope("straight_through");
+  check_float("straight_through", x);
+  check_alike("straight_through", x.value(), value);
+  SMX_CHECK(value.shape() == x.shape(), "[straight_through] expected a value like {}, got {}",
+            describe(x.value()), describe(value));
+  //  dx = dy, whatever value is made of
+  return record("straight_through", {x}, value, [device = x.device()](BackwardContext& ctx) {
+    SMX_DISPATCH(reshape_backward, device, ctx.grad_output(), ctx.target(0));
+  });
+}
+
 Variable permute(const Variable& x, const std::vector<int>& axes) {
   const profile::Scope scope("permute");
   check_defined("permute", x);

@@ -36,6 +36,10 @@ Variables split(const Variable& x, const std::vector<std::int64_t>& sizes, int a
 // `count` slices of equal size.
 Variables chunk(const Variable& x, std::int64_t count, int axis);
 
+// `value` in the place of x, with the gradient of x: dx = dy, as if nothing had been done to it. For what is rounded,
+// rescaled or chosen outside of the gradient (Bengio et al. 2013, arXiv 1308.3432). value: like x; shares its memory.
+Variable straight_through(const Variable& x, const Tensor& value);
+
 Variable broadcast_to(const Variable& x, Shape shape);  // NumPy rules; backward sums
 // x: [..., n, n], with every element [..., i, i] replaced by `value`; its gradient there is 0.
 Variable with_diagonal(const Variable& x, double value);

@@ -29,8 +29,8 @@ Variable grouped_matmul(const Variable& x, const Variable& weight, const Tensor&
 
 }  // namespace simsmoe::ops
 
-// c = op(a) op(b) over the last two axes, for all batches that the leading axes of a and b broadcast to; those
-// of c broadcast to them too, and products that fall on one matrix of c are summed.
+// c = op(a) op(b) over the last two axes, for all batches that the leading axes of a and b broadcast to;
+// those of c broadcast to them too, and products that fall on one matrix of c are summed.
 SMX_CPU_KERNEL(matmul_product,
                (const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, GradTarget c))
 // x: [rows, in], weight: [out, in], bias: [out] or undefined, y: [rows, out].

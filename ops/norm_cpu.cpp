@@ -63,8 +63,8 @@ RowStatistics<A> layer_norm_row(const T* x, const A* weight, const A* bias, T* y
   return {mean, rstd};
 }
 
-// mean(g * n) * rstd with g = dy * weight and n = (x - mean) * rstd, from the sum of g * (x - mean) where that
-// is finite: large x and large weights together overflow it.
+// mean(g * n) * rstd with g = dy * weight and n = (x - mean) * rstd, from the sum of g * (x - mean) where
+// that is finite: large x and large weights together overflow it.
 template <class T, class A = acc_t<T>>
 A mean_product(const T* x, const T* dy, const A* weight, RowStatistics<A> row, A sum_gx, std::int64_t n) {
   const A count = static_cast<A>(n);

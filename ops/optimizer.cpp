@@ -13,36 +13,51 @@ void check_state(std::string_view op, const Tensor& parameter, const Tensor& oth
             describe(parameter));
 }
 
+void check_scale(std::string_view op, const Tensor& parameter, const Tensor& scale) {
+  SMX_CHECK(!scale.defined() || (scale.dtype() == DType::f64 && scale.numel() == 1 && scale.device() == parameter.device()),
+            "[{}] expected a scale f64 [] on {}, got {}", op, parameter.device().to_string(), describe(scale));
+}
+
 }  // namespace
 
-void adam_step(const Tensor& parameter, const Tensor& gradient, const Tensor& m, const Tensor& v,
-               const AdamStep& step) {
+void adam_step(const std::vector<AdamSlot>& slots, const AdamStep& step, const Tensor& gradient_scale) {
   const profile::Scope scope("adam_step", profile::Phase::other);
-  check_float("adam_step", parameter);
-  check_state("adam_step", parameter, gradient, "the gradient");
-  check_state("adam_step", parameter, m, "the first moment");
-  check_state("adam_step", parameter, v, "the second moment");
-  SMX_CHECK(step.step >= 1, "[adam_step] steps count from 1, got {}", step.step);
-  SMX_DISPATCH(adam_update, parameter.device(), parameter, gradient, m, v, step);
+  if (slots.empty()) return;
+  for (const AdamSlot& slot : slots) {
+    check_float("adam_step", slot.parameter);
+    check_state("adam_step", slot.parameter, slot.gradient, "the gradient");
+    check_state("adam_step", slot.parameter, slot.m, "the first moment");
+    check_state("adam_step", slot.parameter, slot.v, "the second moment");
+    check_scale("adam_step", slot.parameter, gradient_scale);
+    SMX_CHECK(slot.step >= 1, "[adam_step] steps count from 1, got {}", slot.step);
+  }
+  SMX_DISPATCH(adam_update, slots.front().parameter.device(), slots, step, gradient_scale);
 }
 
-void sgd_step(const Tensor& parameter, const Tensor& gradient, const Tensor& momentum_buffer,
-              const SgdStep& step) {
+void sgd_step(const std::vector<SgdSlot>& slots, const SgdStep& step, const Tensor& gradient_scale) {
   const profile::Scope scope("sgd_step", profile::Phase::other);
-  check_float("sgd_step", parameter);
-  check_state("sgd_step", parameter, gradient, "the gradient");
-  SMX_CHECK(step.momentum == 0.0 || momentum_buffer.defined(), "[sgd_step] momentum {} needs a buffer",
-            step.momentum);
-  if (momentum_buffer.defined()) check_state("sgd_step", parameter, momentum_buffer, "the momentum");
-  SMX_DISPATCH(sgd_update, parameter.device(), parameter, gradient, momentum_buffer, step);
+  if (slots.empty()) return;
+  for (const SgdSlot& slot : slots) {
+    check_float("sgd_step", slot.parameter);
+    check_state("sgd_step", slot.parameter, slot.gradient, "the gradient");
+    SMX_CHECK(step.momentum == 0.0 || slot.momentum.defined(), "[sgd_step] momentum {} needs a buffer",
+              step.momentum);
+    if (slot.momentum.defined()) check_state("sgd_step", slot.parameter, slot.momentum, "the momentum");
+    check_scale("sgd_step", slot.parameter, gradient_scale);
+  }
+  SMX_DISPATCH(sgd_update, slots.front().parameter.device(), slots, step, gradient_scale);
 }
 
-double squared_norm(const Tensor& x) {
-  const profile::Scope scope("squared_norm", profile::Phase::other);
-  check_float("squared_norm", x);
-  double sum = 0.0;
-  SMX_DISPATCH(sum_of_squares, x.device(), x, sum);
-  return sum;
+Tensor global_norm(const std::vector<Tensor>& xs) {
+  const profile::Scope scope("global_norm", profile::Phase::other);
+  for (const Tensor& x : xs) {
+    check_float("global_norm", x);
+    SMX_CHECK(x.device() == xs.front().device(), "[global_norm] expected one device, got {} and {}",
+              describe(xs.front()), describe(x));
+  }
+  Tensor norm = Tensor::empty({}, DType::f64, xs.empty() ? kCpu : xs.front().device());
+  SMX_DISPATCH(global_norm, norm.device(), xs, norm);
+  return norm;
 }
 
 }  // namespace simsmoe::ops

@@ -1,43 +1,55 @@
 #pragma once
-// Parameter updates: Tensors only, never recorded. Each is one pass over its memory.
+// Parameter updates: Tensors only, never recorded. All parameters of a model in one call, one pass over their memory, and
+// nothing is read back: the factor of the gradients is a number on the device, as the norm that it comes from is.
+
+#include <vector>
 
 #include "engine/dispatch.hpp"
 #include "engine/tensor.hpp"
 
 namespace simsmoe::ops {
 
+// A parameter with what its update needs. The tensors of one have one shape and dtype (float).
+struct AdamSlot {
+  Tensor parameter, gradient, m, v;
+  double weight_decay = 0.0;
+  std::int64_t step = 1;  // counts from 1, for the bias correction
+};
+
 struct AdamStep {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double weight_decay = 0.0;    // decoupled: p -= lr * weight_decay * p (AdamW); 0 is Adam
-  bool coupled_decay = false;   // true: weight_decay * p is added to the gradient instead (Adam with L2)
-  double gradient_scale = 1.0;  // multiplies the gradient first: clipping without a pass of its own
-  std::int64_t step = 1;        // counts from 1, for the bias correction
+  // false: p -= lr * weight_decay * p (AdamW); true: weight_decay * p is added to the gradient (Adam with L2).
+  bool coupled_decay = false;
 };
 
-// m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-// p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). All four: one shape and dtype.
-void adam_step(const Tensor& parameter, const Tensor& gradient, const Tensor& m, const Tensor& v,
-               const AdamStep& step);
+// g = gradient_scale * gradient; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+// p -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps).
+// gradient_scale: f64 [] on the device of the parameters, or undefined for 1. Where it is not finite, nothing changes.
+void adam_step(const std::vector<AdamSlot>& slots, const AdamStep& step, const Tensor& gradient_scale = {});
+
+struct SgdSlot {
+  Tensor parameter, gradient, momentum;  // the last may be undefined when step.momentum is 0
+  double weight_decay = 0.0;
+};
 
 struct SgdStep {
-  double lr = 1e-2, momentum = 0.0, weight_decay = 0.0;
+  double lr = 1e-2, momentum = 0.0;
   bool nesterov = false;
-  double gradient_scale = 1.0;
 };
 
-// u = momentum u + g (+ weight_decay p); p -= lr * (nesterov ? g + momentum u : u). momentum_buffer may be
-// undefined when momentum is 0.
-void sgd_step(const Tensor& parameter, const Tensor& gradient, const Tensor& momentum_buffer,
-              const SgdStep& step);
+// g = gradient_scale * gradient + weight_decay p; u = momentum u + g; p -= lr * (nesterov ? g + momentum u : u).
+// gradient_scale as for Adam.
+void sgd_step(const std::vector<SgdSlot>& slots, const SgdStep& step, const Tensor& gradient_scale = {});
 
-// sum(x^2) in double, in an order that the size alone decides.
-double squared_norm(const Tensor& x);
+// sqrt of the sum of all x^2, in double, in an order that the sizes alone decide. xs: float, any shapes, one device
+// (kCpu where there is none) -> f64 []
+Tensor global_norm(const std::vector<Tensor>& xs);
 
 }  // namespace simsmoe::ops
 
-// All tensors of an update: one shape and dtype. The sum goes to the host.
-SMX_CPU_KERNEL(adam_update, (const Tensor& parameter, const Tensor& gradient, const Tensor& m,
-                             const Tensor& v, const ops::AdamStep& step))
-SMX_CPU_KERNEL(sgd_update, (const Tensor& parameter, const Tensor& gradient, const Tensor& momentum,
-                            const ops::SgdStep& step))
-SMX_CPU_KERNEL(sum_of_squares, (const Tensor& x, double& sum))
+SMX_CPU_KERNEL(adam_update, (const std::vector<ops::AdamSlot>& slots, const ops::AdamStep& step,
+                             const Tensor& gradient_scale))
+SMX_CPU_KERNEL(sgd_update,
+               (const std::vector<ops::SgdSlot>& slots, const ops::SgdStep& step, const Tensor& gradient_scale))
+// norm: f64 []
+SMX_CPU_KERNEL(global_norm, (const std::vector<Tensor>& xs, const Tensor& norm))

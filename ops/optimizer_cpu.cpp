@@ -15,17 +15,17 @@ template <class A>
 struct AdamFactors {
   A beta1, rest1, beta2, rest2, eps, step_size, root_scale, gradient_scale, shrink, coupled;
 
-  explicit AdamFactors(const ops::AdamStep& s)
+  AdamFactors(const ops::AdamStep& s, const ops::AdamSlot& slot, double scale)
       : beta1(static_cast<A>(s.beta1)),
         rest1(static_cast<A>(1.0 - s.beta1)),
         beta2(static_cast<A>(s.beta2)),
         rest2(static_cast<A>(1.0 - s.beta2)),
         eps(static_cast<A>(s.eps)),
-        step_size(static_cast<A>(s.lr / (1.0 - std::pow(s.beta1, static_cast<double>(s.step))))),
-        root_scale(static_cast<A>(1.0 / std::sqrt(1.0 - std::pow(s.beta2, static_cast<double>(s.step))))),
-        gradient_scale(static_cast<A>(s.gradient_scale)),
-        shrink(static_cast<A>(s.coupled_decay ? 1.0 : 1.0 - s.lr * s.weight_decay)),
-        coupled(static_cast<A>(s.coupled_decay ? s.weight_decay : 0.0)) {}
+        step_size(static_cast<A>(s.lr / (1.0 - std::pow(s.beta1, static_cast<double>(slot.step))))),
+        root_scale(static_cast<A>(1.0 / std::sqrt(1.0 - std::pow(s.beta2, static_cast<double>(slot.step))))),
+        gradient_scale(static_cast<A>(scale)),
+        shrink(static_cast<A>(s.coupled_decay ? 1.0 : 1.0 - s.lr * slot.weight_decay)),
+        coupled(static_cast<A>(s.coupled_decay ? slot.weight_decay : 0.0)) {}
 };
 
 template <class T>
@@ -45,11 +45,9 @@ void adam_elements(T* p, const T* g, T* m, T* v, std::int64_t n, const AdamFacto
 }
 
 template <class T>
-void sgd_elements(T* p, const T* g, T* u, std::int64_t n, const ops::SgdStep& s) {
+void sgd_elements(T* p, const T* g, T* u, std::int64_t n, const ops::SgdStep& s, acc_t<T> decay, acc_t<T> scale) {
   using A = acc_t<T>;
-  const A lr = static_cast<A>(s.lr), momentum = static_cast<A>(s.momentum),
-          decay = static_cast<A>(s.weight_decay);
-  const A scale = static_cast<A>(s.gradient_scale);
+  const A lr = static_cast<A>(s.lr), momentum = static_cast<A>(s.momentum);
   for (std::int64_t i = 0; i < n; ++i) {
     const A value = static_cast<A>(p[i]);
     const A gradient = static_cast<A>(g[i]) * scale + decay * value;
@@ -74,36 +72,47 @@ double squares(const T* x, std::int64_t n) {
   return sum;
 }
 
+double value_of(const Tensor& scale) { return scale.defined() ? *scale.data<double>() : 1.0; }
+
 }  // namespace
 
-void adam_update(const Tensor& parameter, const Tensor& gradient, const Tensor& m, const Tensor& v,
-                 const ops::AdamStep& step) {
-  for_float_dtype(parameter.dtype(), [&]<class T>() {
-    const AdamFactors<acc_t<T>> factors(step);
-    parallel_elements(parameter.numel(), [&](std::int64_t begin, std::int64_t end) {
-      adam_elements(parameter.data<T>() + begin, gradient.data<T>() + begin, m.data<T>() + begin,
-                    v.data<T>() + begin, end - begin, factors);
+void adam_update(const std::vector<ops::AdamSlot>& slots, const ops::AdamStep& step, const Tensor& gradient_scale) {
+  const double scale = value_of(gradient_scale);
+  if (!std::isfinite(scale)) return;
+  for (const ops::AdamSlot& slot : slots)
+    for_float_dtype(slot.parameter.dtype(), [&]<class T>() {
+      const AdamFactors<acc_t<T>> factors(step, slot, scale);
+      parallel_elements(slot.parameter.numel(), [&](std::int64_t begin, std::int64_t end) {
+        adam_elements(slot.parameter.data<T>() + begin, slot.gradient.data<T>() + begin, slot.m.data<T>() + begin,
+                      slot.v.data<T>() + begin, end - begin, factors);
+      });
     });
-  });
 }
 
-void sgd_update(const Tensor& parameter, const Tensor& gradient, const Tensor& momentum,
-                const ops::SgdStep& step) {
-  for_float_dtype(parameter.dtype(), [&]<class T>() {
-    parallel_elements(parameter.numel(), [&](std::int64_t begin, std::int64_t end) {
-      sgd_elements(parameter.data<T>() + begin, gradient.data<T>() + begin,
-                   momentum.defined() ? momentum.data<T>() + begin : nullptr, end - begin, step);
+void sgd_update(const std::vector<ops::SgdSlot>& slots, const ops::SgdStep& step, const Tensor& gradient_scale) {
+  const double scale = value_of(gradient_scale);
+  if (!std::isfinite(scale)) return;
+  for (const ops::SgdSlot& slot : slots)
+    for_float_dtype(slot.parameter.dtype(), [&]<class T>() {
+      using A = acc_t<T>;
+      parallel_elements(slot.parameter.numel(), [&](std::int64_t begin, std::int64_t end) {
+        sgd_elements(slot.parameter.data<T>() + begin, slot.gradient.data<T>() + begin,
+                     slot.momentum.defined() ? slot.momentum.data<T>() + begin : nullptr, end - begin, step,
+                     static_cast<A>(slot.weight_decay), static_cast<A>(scale));
+      });
     });
-  });
 }
 
-void sum_of_squares(const Tensor& x, double& sum) {
-  for_float_dtype(x.dtype(), [&]<class T>() {
-    const T* values = x.data<T>();
-    sum = sum_blocks(x.numel(), [&](std::int64_t begin, std::int64_t end) {
-      return squares(values + begin, end - begin);
+void global_norm(const std::vector<Tensor>& xs, const Tensor& norm) {
+  double sum = 0.0;
+  for (const Tensor& x : xs)
+    for_float_dtype(x.dtype(), [&]<class T>() {
+      const T* values = x.data<T>();
+      sum += sum_blocks(x.numel(), [&](std::int64_t begin, std::int64_t end) {
+        return squares(values + begin, end - begin);
+      });
     });
-  });
+  *norm.data<double>() = std::sqrt(sum);
 }
 
 }  // namespace simsmoe::cpu

@@ -36,23 +36,51 @@ void drop(const T* x, const std::uint32_t* bits, std::uint32_t threshold, acc_t<
 
 }  // namespace
 
-void dropout_apply(const Tensor& x, GradTarget y, double p, RandomKey key, std::uint64_t step) {
-  const std::int64_t n = x.numel();
+void dropout_apply(const Tensor& x, GradTarget y, double p, RandomKey key, std::uint64_t step,
+                   std::uint64_t first_element) {
+  // Elements by their number in the whole: [first, end).
+  const auto first = static_cast<std::int64_t>(first_element);
+  const std::int64_t end = first + x.numel(), batches = first / kBatch;
   // uniform >= p, compared as the 24-bit integers that uniform numbers are made of
   const auto threshold = static_cast<std::uint32_t>(std::ceil(p * 0x1p24));
   for_float_dtype(x.dtype(), [&]<class T>() {
     const auto scale = static_cast<acc_t<T>>(1.0 / (1.0 - p));
     const T* in = x.data<T>();
     T* out = y.buffer.data<T>();
-    parallel_for((n + kBatch - 1) / kBatch, kGrain / kBatch, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for((end + kBatch - 1) / kBatch - batches, kGrain / kBatch, [&](std::int64_t from, std::int64_t to) {
       std::uint32_t bits[kBatch];
-      for (std::int64_t batch = begin; batch < end; ++batch) {
+      for (std::int64_t batch = batches + from; batch < batches + to; ++batch) {
         draw_batch(key, step, batch, bits);
-        const std::int64_t first = batch * kBatch;
-        drop(in + first, bits, threshold, scale, out + first, std::min(kBatch, n - first), y.accumulate);
+        const std::int64_t begin = std::max(first, batch * kBatch), stop = std::min(end, (batch + 1) * kBatch);
+        if (begin < stop)
+          drop(in + begin - first, bits + begin - batch * kBatch, threshold, scale, out + begin - first, stop - begin,
+               y.accumulate);
       }
     });
   });
+}
+
+namespace {
+
+// y[i] = draw(first + i), in the dtype of y
+template <class Draw>
+void fill(const Tensor& y, std::uint64_t first, const Draw& draw) {
+  for_float_dtype(y.dtype(), [&]<class T>() {
+    T* out = y.data<T>();
+    parallel_elements(y.numel(), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) out[i] = converted<T>(draw(first + static_cast<std::uint64_t>(i)));
+    });
+  });
+}
+
+}  // namespace
+
+void uniform_fill(const Tensor& y, RandomKey key, std::uint64_t step, std::uint64_t first) {
+  fill(y, first, [&](std::uint64_t i) { return random_uniform(key, step, i); });
+}
+
+void normal_fill(const Tensor& y, RandomKey key, std::uint64_t step, std::uint64_t first) {
+  fill(y, first, [&](std::uint64_t i) { return random_normal(key, step, i); });
 }
 
 }  // namespace simsmoe::cpu

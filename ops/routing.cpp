@@ -18,6 +18,12 @@ void check_experts(std::string_view op, const Tensor& experts, std::int64_t num_
   SMX_CHECK(num_experts >= 1, "[{}] expected at least one expert, got {}", op, num_experts);
 }
 
+void check_choices(const Tensor& experts, std::int64_t num_experts) {
+  check_experts("stable_partition", experts, num_experts);
+  SMX_CHECK(experts.rank() == 2 && experts.numel() <= std::numeric_limits<std::int32_t>::max(),
+            "[stable_partition] expected experts [N, K] with N * K < 2^31, got {}", describe(experts));
+}
+
 // What every op with a plan asks of its arguments.
 void check_plan(std::string_view op, const Variable& x, const Partition& plan) {
   check_float(op, x);
@@ -40,11 +46,18 @@ Tensor expert_histogram(const Tensor& experts, std::int64_t num_experts) {
 }
 
 Partition stable_partition(const Tensor& experts, std::int64_t num_experts) {
+  check_choices(experts, num_experts);
+  return stable_partition(experts, expert_histogram(experts, num_experts).to(kCpu));
+}
+
+Partition stable_partition(const Tensor& experts, const Tensor& counts) {
   const profile::Scope scope("stable_partition");
-  check_experts("stable_partition", experts, num_experts);
-  SMX_CHECK(experts.rank() == 2 && experts.numel() <= std::numeric_limits<std::int32_t>::max(),
-            "[stable_partition] expected experts [N, K] with N * K < 2^31, got {}", describe(experts));
-  std::vector<std::int64_t> offsets = expert_histogram(experts, num_experts).to_vector<std::int64_t>();
+  SMX_CHECK(
+      counts.defined() && counts.dtype() == DType::i64 && counts.rank() == 1 && counts.device().is_cpu(),
+      "[stable_partition] expected counts i64 [E] on the host, got {}", describe(counts));
+  const std::int64_t num_experts = counts.size(0);
+  check_choices(experts, num_experts);
+  std::vector<std::int64_t> offsets = counts.to_vector<std::int64_t>();
   std::int64_t kept = 0;
   for (std::int64_t& offset : offsets) {
     const std::int64_t count = offset;

@@ -23,6 +23,8 @@ struct Partition {
 
 // Sorts copies by expert, stable in the flat number (a counting sort). experts: i32 [N, K], -1 = dropped.
 Partition stable_partition(const Tensor& experts, std::int64_t num_experts);
+// The same where the histogram is known, and on the host: nothing is read back. counts: i64 [E]
+Partition stable_partition(const Tensor& experts, const Tensor& counts);
 
 // y[r] = x[order[r] / K]. x: [N, D] -> [M, D]. Backward is combine_tokens with unit weights.
 Variable gather_tokens(const Variable& x, const Partition& plan);
@@ -36,7 +38,7 @@ Variable combine_tokens(const Variable& h, const Variable& weights, const Partit
 
 // experts: i32 [...]; counts: i64 [E]. Throws when an entry is outside of [-1, E).
 SMX_CPU_KERNEL(expert_histogram, (const Tensor& experts, const Tensor& counts))
-// experts, position: i32 [N, K]; offsets: i64 [E + 1] on the host; order: i32 [M].
+// experts, position: i32 [N, K]; offsets: i64 [E + 1] on the host; order: i32 [M]. Throws where they disagree.
 SMX_CPU_KERNEL(stable_partition,
                (const Tensor& experts, const Tensor& offsets, const Tensor& order, const Tensor& position))
 // y[r] = weights[order[r]] * x[order[r] / K]. x: [N, D]; weights, position: [N, K], weights undefined for 1;

@@ -51,11 +51,16 @@ void stable_partition(const Tensor& experts, const Tensor& offsets, const Tensor
   const std::span<const std::int32_t> chosen = experts.host<std::int32_t>();
   const std::span<std::int32_t> row_of = position.host<std::int32_t>();
   std::int32_t* copy_of = order.data<std::int32_t>();
-  std::vector<std::int64_t> next = offsets.to_vector<std::int64_t>();  // the row that each expert fills next
+  const std::span<const std::int64_t> end = offsets.host<std::int64_t>();
+  std::vector<std::int64_t> next(end.begin(), end.end());  // the row that each expert fills next
   for (std::size_t copy = 0; copy < chosen.size(); ++copy) {
     row_of[copy] = -1;
     if (chosen[copy] < 0) continue;
-    const std::int64_t row = next[static_cast<std::size_t>(chosen[copy])]++;
+    const std::size_t expert = static_cast<std::size_t>(chosen[copy]);
+    SMX_CHECK(expert + 1 < next.size() && next[expert] < end[expert + 1],
+              "[stable_partition] the counts are not those of the experts: expert {} has more copies",
+              expert);
+    const std::int64_t row = next[expert]++;
     row_of[copy] = static_cast<std::int32_t>(row);
     copy_of[row] = static_cast<std::int32_t>(copy);
   }

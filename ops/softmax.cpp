@@ -15,7 +15,7 @@ namespace {
 AxisChoice choose(std::string_view op, const Variable& x, const Axes& axes) {
   check_float(op, x);
   SMX_CHECK(x.rank() >= 1, "[{}] expected [..., n] with n >= 1, got {}", op, describe(x.value()));
-  const AxisChoice choice = choose_axes(op, x, axes);
+  AxisChoice choice = choose_axes(op, x, axes);
   SMX_CHECK(chosen_numel(x.shape(), choice) >= 1,
             "[{}] expected [..., n] with n >= 1 along the chosen axes, got {}", op, describe(x.value()));
   return choice;

@@ -41,7 +41,8 @@ int check_sorted_axis(std::string_view op, const Tensor& x, int axis) {
 
 // values = x[..., indices], where a kernel has already put both.
 Variable record_choice(std::string_view op, const Variable& x, const Tensor& values, const Tensor& indices) {
-  //  values_(r, j) = x_(r, indices(r, j))  =>  dx_(r, i) = sum over j with indices(r, j) = i of dvalues_(r, j)
+  //  values_(r, j) = x_(r, indices(r, j))
+  //  dx_(r, i) = the sum over j with indices(r, j) = i of dvalues_(r, j)
   return record(op, {x}, values, [indices](BackwardContext& ctx) {
     SMX_DISPATCH(take_along_last_backward, indices.device(), ctx.grad_output(), indices, ctx.target(0));
   });

@@ -334,3 +334,57 @@ TEST_CASE("variable: copies are one Variable, detach() is another with the same 
   CHECK_FALSE(same.requires_grad());
   CHECK(x.name() == "x");
 }
+
+TEST_CASE("backward from several results is backward from the sum of their products") {
+  const auto gradient = [](bool together) {
+    const Variable x = leaf({3, -1});
+    Tape tape;
+    const Variables y = twice_and_thrice(x);
+    const Variable square = multiply(y[0], x);
+    const Tensor one = Tensor::from(Doubles{1, 10}, {2}), two = Tensor::from(Doubles{5, 7}, {2});
+    if (together) {
+      tape.backward({y[1], square}, {one, two});
+    } else {
+      const Variable a = multiply(y[1], Variable(one)), b = multiply(square, Variable(two));
+      tape.backward({a, b}, {Tensor::full({2}, 1.0, DType::f64), Tensor::full({2}, 1.0, DType::f64)});
+    }
+    return x.grad().to_vector<double>();
+  };
+  CHECK(gradient(true) == Doubles{3 * 1 + 4 * 3 * 5, 3 * 10 - 4 * 1 * 7});
+  CHECK(gradient(true) == gradient(false));
+
+  const Variable x = leaf({2});
+  Tape tape;
+  const Variable y = multiply(x, x);
+  CHECK(message_of([&] {
+          tape.backward({y, y}, {y.value(), y.value()});
+        }) == "[backward] one result is given twice");
+  CHECK(message_of([&] { tape.backward(Variables{y}, std::vector<Tensor>{}); }) == "[backward] 0 gradients for 1 results");
+  CHECK(message_of([&] { tape.backward(Variables{}, std::vector<Tensor>{}); }) ==
+        "[backward] 0 gradients for 0 results");
+  tape.backward(y);  // a refused call left nothing behind
+  CHECK(x.grad().item() == 4.0);
+}
+
+TEST_CASE("a pause records nothing, says what it missed, and ends") {
+  const Variable x = leaf({2}), constant(Tensor::full({1}, 3.0, DType::f64));
+  Tape tape;
+  {
+    const TapePause pause;
+    CHECK(Tape::current() == nullptr);
+    multiply(constant, constant);
+    CHECK_FALSE(pause.missed());
+    {
+      const TapePause inner;
+      CHECK_FALSE(multiply(x, x).requires_grad());
+      CHECK(inner.missed());
+    }
+    CHECK_FALSE(pause.missed());
+    Tape recording;  // within a pause
+    CHECK(multiply(x, x).requires_grad());
+    CHECK_FALSE(pause.missed());
+  }
+  CHECK(Tape::current() == &tape);
+  CHECK(tape.nodes().empty());
+  CHECK(multiply(x, x).requires_grad());
+}

@@ -47,7 +47,7 @@ void add_causal() {
   // of P that much larger; in bf16 the rounding of y enters dq and dk through dy . y.
   add("causal_attention", "huge scores", {rand({1, 9, 3, 1, 4}, -16.0, 16.0)}, attention)
       .tolerance.reference = 8.0;
-  // One head of two channels over four positions; the second position has an infinite key, the third no number.
+  // One head of two channels over four positions; the second position has a special key, the third a value.
   const auto special = [](double key, double value) {
     std::vector<double> qkv;
     for (int t = 0; t < 4; ++t)
@@ -95,6 +95,20 @@ void add_operands() {
   add("attention", "more keys", {rand({2, 3, 2, 3}), rand({2, 7, 1, 3}), rand({2, 7, 1, 3})}, separate({}));
   add("attention", "T=0", {rand({2, 0, 2, 3}), rand({2, 3, 1, 3}), rand({2, 3, 1, 3})}, separate({}))
       .zero_gradient = true;
+
+  // Key 1 of the first sequence is infinite, and a value is no number.
+  add("attention", "infinities and NaN",
+      {fixed({1, 2, 1, 2}, {0.5, -0.25, 1.0, 0.75}),
+       fixed({1, 3, 1, 2}, {0.25, 1.0, kInfinity, 0.5, -0.5, 0.75}),
+       fixed({1, 3, 1, 2}, {1.0, 0.5, -0.25, 0.75, kNan, 0.5})},
+      separate({.position = 1}))
+      .nonfinite = true;
+  const InputSpec tiny = rand({2, 3, 2, 3}, -1e-30, 1e-30);
+  add("attention", "tiny", {tiny, tiny, tiny}, separate({})).extreme = true;
+  // Scores of huge queries and keys leave the range of f32.
+  add("attention", "huge values", {rand({2, 3, 2, 3}), rand({2, 3, 2, 3}), rand({2, 3, 2, 3}, -1e30, 1e30)},
+      separate({}))
+      .extreme = true;
 
   const InputSpec q = rand({2, 3, 4, 2}), k = rand({2, 5, 2, 2});
   add_error("attention", "rank", {rand({2, 3, 4}), k, k}, separate({}),
@@ -163,15 +177,15 @@ void add_masks() {
 }
 
 void add_relative() {
-  const InputSpec q = rand({2, 4, 2, 3}), k = rand({2, 6, 1, 3}), u = rand({2, 3});
+  const InputSpec q = rand({2, 4, 2, 3}), k = rand({2, 6, 1, 3}), u = optional(rand({2, 3}));
+  const auto r = [](Shape shape) { return optional(rand(std::move(shape))); };
   const auto relative = [](const Variables& x) { return Options{.relative = x[3]}; };
-  add("attention", "relative", {q, k, k, rand({6, 3})}, separate_with(relative));
-  add("attention", "relative per head", {q, k, k, rand({6, 2, 3})}, separate_with(relative));
+  add("attention", "relative", {q, k, k, r({6, 3})}, separate_with(relative));
+  add("attention", "relative per head", {q, k, k, r({6, 2, 3})}, separate_with(relative));
   // Rows of distances that nobody sees: their gradient is 0.
-  add("attention", "more distances", {q, k, k, rand({9, 3})},
+  add("attention", "more distances", {q, k, k, r({9, 3})},
       separate_with([](const Variables& x) { return Options{.relative = x[3], .first_distance = -2}; }));
-  add("attention", "distances of both signs", {q, k, k, rand({10, 2, 3})},
-      separate_with([](const Variables& x) {
+  add("attention", "distances of both signs", {q, k, k, r({10, 2, 3})}, separate_with([](const Variables& x) {
         return Options{.causal = false, .relative = x[3], .first_distance = -4};
       }));
   // R = H: one Variable may be r and a bias, too.
@@ -180,24 +194,22 @@ void add_relative() {
       separate_with([](const Variables& x) { return Options{.relative = x[3], .relative_bias = x[4]}; }));
   add("attention", "query bias alone", {q, k, k, u},
       separate_with([](const Variables& x) { return Options{.query_bias = x[3]}; }));
-  add("attention", "query bias and relative", {q, k, k, rand({6, 3}), u},
+  add("attention", "query bias and relative", {q, k, k, r({6, 3}), u},
       separate_with([](const Variables& x) { return Options{.relative = x[3], .query_bias = x[4]}; }));
 
   const auto xl = [](const Variables& x) {
     return Options{.relative = x[3], .query_bias = x[4], .relative_bias = x[5]};
   };
-  add("attention", "Transformer-XL", {q, rand({2, 6, 2, 3}), rand({2, 6, 2, 3}), rand({6, 2, 3}), u, u},
+  add("attention", "Transformer-XL", {q, rand({2, 6, 2, 3}), rand({2, 6, 2, 3}), r({6, 2, 3}), u, u},
       separate_with(xl));
   add("attention", "Transformer-XL, many tiles",
-      {rand({1, 70, 1, 6}), rand({1, 200, 1, 6}), rand({1, 200, 1, 6}), rand({200, 1, 6}), rand({1, 6}),
-       rand({1, 6})},
+      {rand({1, 70, 1, 6}), rand({1, 200, 1, 6}), rand({1, 200, 1, 6}), r({200, 1, 6}), r({1, 6}), r({1, 6})},
       separate_with(xl));
   add("attention", "relative, more sequences than pieces",
-      {rand({67, 2, 1, 1}), rand({67, 3, 1, 1}), rand({67, 3, 1, 1}), rand({3, 1}), rand({1, 1}),
-       rand({1, 1})},
+      {rand({67, 2, 1, 1}), rand({67, 3, 1, 1}), rand({67, 3, 1, 1}), r({3, 1}), r({1, 1}), r({1, 1})},
       separate_with(xl));
   add("attention", "relative, B=0",
-      {rand({0, 2, 1, 1}), rand({0, 3, 1, 1}), rand({0, 3, 1, 1}), rand({3, 1}), rand({1, 1}), rand({1, 1})},
+      {rand({0, 2, 1, 1}), rand({0, 3, 1, 1}), rand({0, 3, 1, 1}), r({3, 1}), r({1, 1}), r({1, 1})},
       separate_with(xl))
       .zero_gradient = true;
 
@@ -206,11 +218,11 @@ void add_relative() {
       return Options{.current = false, .window = L, .relative = x[3], .first_distance = 1};
     });
   };
-  add("attention", "span", {q, rand({2, 7, 2, 3}), rand({2, 7, 2, 3}), rand({3, 3})}, span(3));
+  add("attention", "span", {q, rand({2, 7, 2, 3}), rand({2, 7, 2, 3}), r({3, 3})}, span(3));
   add("attention", "span, many tiles",
-      {rand({1, 130, 1, 5}), rand({1, 230, 1, 5}), rand({1, 230, 1, 5}), rand({100, 5})}, span(100));
+      {rand({1, 130, 1, 5}), rand({1, 230, 1, 5}), rand({1, 230, 1, 5}), r({100, 5})}, span(100));
   add("attention", "span, padding, groups",
-      {rand({2, 4, 4, 2}), rand({2, 7, 2, 2}), rand({2, 7, 2, 2}), rand({3, 2}), fixed_integers({2}, {2, 6})},
+      {rand({2, 4, 4, 2}), rand({2, 7, 2, 2}), rand({2, 7, 2, 2}), r({3, 2}), fixed_integers({2}, {2, 6})},
       separate_with([](const Variables& x) {
         return Options{
             .current = false, .window = 3, .begin = x[4].value(), .relative = x[3], .first_distance = 1};
@@ -233,19 +245,19 @@ void add_relative() {
 
 void add_cached() {
   // A copy of the cache, as inputs are only read; what is behind the new entries is never read.
-  const auto cached = [](std::int64_t position) {
-    return [position](const Variables& x) {
-      return Variable(ops::cached_attention(x[0].value(), x[1].value().clone(), position));
+  const auto copy = [](const Variable& cache) { return cache.defined() ? cache.value().clone() : Tensor(); };
+  const auto cached = [copy](std::int64_t position) {
+    return [copy, position](const Variables& x) {
+      return Variable(ops::cached_attention(ops::value_or_undefined(x[0]), copy(x[1]), position));
     };
   };
   const InputSpec qkv = constant(rand({2, 3, 3, 2, 4})), cache = constant(rand({2, 2, 8, 2, 4}));
   add("cached_attention", "first", {qkv, cache}, cached(0));
   add("cached_attention", "later", {qkv, cache}, cached(5));
-  const auto grouped = [](const Options& options) {
-    return [options](const Variables& x) {
+  const auto grouped = [copy](const Options& options) {
+    return [copy, options](const Variables& x) {
       const Variable& p = x[0];
-      return Variable(
-          ops::cached_attention({p, 0, 4}, {p, 4, 2}, {p, 6, 2}, x[1].value().clone(), 4, options));
+      return Variable(ops::cached_attention({p, 0, 4}, {p, 4, 2}, {p, 6, 2}, copy(x[1]), 4, options));
     };
   };
   add("cached_attention", "groups", {constant(rand({2, 3, 8, 4})), cache}, grouped({.window = 3}));

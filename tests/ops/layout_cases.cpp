@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/unary.hpp"
 #include "tests/support/op_case.hpp"
 
 namespace simsmoe::testing {
@@ -189,6 +190,20 @@ SMX_CASES(layout) {
   const auto replaced = [](double value) {
     return [value](const Variables& x) { return ops::with_diagonal(x[0], value); };
   };
+  // A value with slope 1 in x, so that differences by hand agree.
+  const auto through = [](const Variables& x) {
+    return ops::straight_through(x[0], x[0].defined() ? ops::add(x[0].detach(), 0.5).value() : Tensor());
+  };
+  add("straight_through", "2x3", {rand({2, 3})}, through);
+  add("straight_through", "scalar", {rand({})}, through);
+  add("straight_through", "none", {rand({0, 3})}, through);
+  add("straight_through", "infinities and NaN", {fixed({3}, {kInfinity, kNan, 1.0})}, through).nonfinite =
+      true;
+  add_extremes("straight_through", {rand({5})}, through);
+  add_error(
+      "straight_through", "shape", {rand({2, 3}), rand({3, 2})},
+      [](const Variables& x) { return ops::straight_through(x[0], x[1].value()); },
+      "[straight_through] expected a value like");
   add("with_diagonal", "4x4", {rand({4, 4})}, replaced(2.0));
   add("with_diagonal", "two of 3x3", {rand({2, 3, 3})}, replaced(0.0));
   add("with_diagonal", "1x1", {rand({1, 1})}, replaced(1.0)).zero_gradient = true;

@@ -180,6 +180,14 @@ TEST_CASE("l2_norm: no gradient at 0, no overflow, no underflow") {
   CHECK(ops::l2_norm(leaf({}, {0})).value().item() == 0.0);
 }
 
+TEST_CASE("var is the estimate from a sample unless told otherwise") {
+  const Variable x = leaf({1, 2, 6, 0, 0, 3}, {2, 3});  // squares of differences: 4 + 1 + 9 and 1 + 1 + 4
+  CHECK(values_of(ops::var(x, 1)) == Doubles{7, 3});
+  CHECK(values_of(ops::var(x, 1, true)) == Doubles{7, 3});
+  CHECK(ops::var(x).value().item() == doctest::Approx(26.0 / 5));
+  CHECK(ops::var(x, Axes::all(), false, 0.0).value().item() == doctest::Approx(26.0 / 6));
+}
+
 TEST_CASE("cumsum") {
   const Variable x = leaf({1, 2, 3, 4, 5, 6}, {2, 3});
   CHECK(values_of(ops::cumsum(x, 1)) == Doubles{1, 3, 6, 4, 9, 15});

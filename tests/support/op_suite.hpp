@@ -35,8 +35,8 @@ std::vector<CheckResult> run_suite(const std::string& filter = {},
                                    const std::function<void(const CheckResult&)>& on_result = {},
                                    const std::vector<OpCase>& cases = op_cases());
 
-// "<op> has no case with ..." for every differentiable op that lacks a case of some kind: ordinary, nonfinite,
-// extreme. (A case counts when its inputs are what its flag says.)
+// "<op> has no case with ..." for every differentiable op that lacks a case of some kind: ordinary,
+// nonfinite, extreme. (A case counts when its inputs are what its flag says.)
 std::vector<std::string> missing_cases(const std::vector<OpCase>& cases = op_cases());
 
 SuiteSummary summarize(const std::vector<CheckResult>& results);
