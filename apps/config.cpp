@@ -39,6 +39,9 @@ void TrainConfig::fields(nn::FieldList& add) {
       between(1, 1 << 20));
   add("clip", &clip, "largest global gradient norm; 0 turns clipping off", at_least(0));
   add("dtype", &dtype, "what linear maps and experts compute in; parameters are f32");
+  add("recompute", &recompute,
+      "sublayers: keep their inputs alone and compute the rest again in the backward pass; less memory, the "
+      "same bits");
   add("seed", &seed, "of initial values, batches, dropout and samples", between(0, 9e15));
   add("log_every", &log_every, "steps between log lines", at_least(1));
   add("eval_every", &eval_every, "steps between validations; 0: only at the end", at_least(0));

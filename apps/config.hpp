@@ -30,12 +30,17 @@ struct DataConfig {
 enum class Precision : unsigned char { f32, bf16 };
 constexpr auto enum_names(Precision) { return std::to_array<std::string_view>({"f32", "bf16"}); }
 
+// Whether activations are kept for the backward pass, or those within a sublayer computed again (nn/recompute.hpp).
+enum class Recompute : unsigned char { none, sublayers };
+constexpr auto enum_names(Recompute) { return std::to_array<std::string_view>({"none", "sublayers"}); }
+
 struct TrainConfig : nn::ScheduleOptions, nn::OptimizerOptions {
   std::int64_t batch = 16;
   std::int64_t seq = 128;
   std::int64_t accumulate = 1;
   double clip = 1.0;
   Precision dtype = Precision::f32;
+  Recompute recompute = Recompute::none;
   std::int64_t seed = 1;
   std::int64_t log_every = 10;
   std::int64_t eval_every = 250;

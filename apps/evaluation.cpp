@@ -1,8 +1,9 @@
-// See evaluation.hpp.
+// Means of windows, weighted by what they count.
 
 #include "apps/evaluation.hpp"
 
 #include <numbers>
+#include <numeric>
 
 #include "ops/layout.hpp"
 #include "ops/loss.hpp"
@@ -13,10 +14,11 @@ double bits_per_byte(double nats_per_token, double bytes_per_token) {
   return nats_per_token / std::numbers::ln2 / bytes_per_token;
 }
 
-Evaluation evaluate(nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
+Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
                     const EvaluationOptions& options) {
   Evaluation result;
-  double nats = 0.0;
+  std::vector<Tensor> means;  // read together
+  std::vector<double> counted;
   for (std::int64_t i = 0; i < batches.size(); ++i) {
     const Batch batch = batches.at(i);
     const std::int64_t rows = batch.tokens.numel();
@@ -26,10 +28,13 @@ Evaluation evaluate(nn::Decoder& decoder, const EvaluationBatches& batches, doub
     ctx.compare_experts = options.compare_experts && i == 0;
     const Variable logits = ops::reshape(decoder.logits(batch.tokens, ctx), {rows, decoder.options().vocab});
     const Variable mean = ops::cross_entropy(logits, batch.targets.view({rows}), kIgnoredTarget);
-    nats += mean.value().item() * static_cast<double>(batch.counted);
+    means.push_back(mean.value());
+    counted.push_back(static_cast<double>(batch.counted));
     result.tokens += batch.counted;
     result.metrics.merge(ctx.metrics);
   }
+  const std::vector<double> values = nn::read_scalars(means);
+  const double nats = std::inner_product(values.begin(), values.end(), counted.begin(), 0.0);
   result.nats_per_token = nats / static_cast<double>(result.tokens);
   result.bits_per_byte = bits_per_byte(result.nats_per_token, bytes_per_token);
   return result;

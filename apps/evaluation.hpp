@@ -20,7 +20,7 @@ struct EvaluationOptions {
 };
 
 // Without dropout; routers act as in inference. A pure function of its arguments.
-Evaluation evaluate(nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
+Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
                     const EvaluationOptions& options);
 
 double bits_per_byte(double nats_per_token, double bytes_per_token);

@@ -50,7 +50,7 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
   return ids[weights.size() - 1];
 }
 
-std::string generate(nn::Decoder& decoder, const Tokenizer& tokenizer, std::string_view prompt,
+std::string generate(const nn::Decoder& decoder, const Tokenizer& tokenizer, std::string_view prompt,
                      std::int64_t count, const SamplingOptions& options, DType compute_dtype,
                      const std::function<void(std::string_view)>& emit) {
   options.validate();

@@ -27,7 +27,7 @@ std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& 
 // Returns `count` tokens after the prompt, as text, and hands each piece to `emit` as soon as it is there.
 // Behind an empty prompt the text begins as if after tokenizer.start(). When the context is full, its older
 // half is forgotten.
-std::string generate(nn::Decoder& decoder, const Tokenizer& tokenizer, std::string_view prompt,
+std::string generate(const nn::Decoder& decoder, const Tokenizer& tokenizer, std::string_view prompt,
                      std::int64_t count, const SamplingOptions& options, DType compute_dtype,
                      const std::function<void(std::string_view)>& emit = {});
 

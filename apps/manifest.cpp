@@ -12,26 +12,19 @@
 namespace simsmoe::app {
 
 nlohmann::ordered_json manifest_of(const Trainer& trainer) {
-  const nn::Account account = trainer.model().decoder->account();
-  const Corpus& corpus = trainer.data().corpus;
+  const nn::Account account = trainer.task().account();
   const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   return {{"version", kVersion},
           {"started", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now))},
           {"started_at_step", trainer.state().step},
           {"seed", trainer.config().train.seed},
-          {"data",
-           {{"name", corpus.name()},
-            {"path", corpus.path()},
-            {"fingerprint", corpus.fingerprint()},
-            {"vocabulary", trainer.data().tokenizer->vocab_size()},
-            {"train_tokens", trainer.data().train.size()},
-            {"valid_tokens", trainer.data().valid.size()}}},
+          {"data", trainer.task().about_data()},
           {"parameters", account.parameters},
-          {"trainable_parameters", trainer.model().store.num_elements(true)},
+          {"trainable_parameters", trainer.task().store().num_elements(true)},
           {"active_parameters", account.active_parameters},
           {"flops_per_token", account.flops_per_token},
           {"threads", num_threads()},
-          {"device", trainer.model().store.device().to_string()},
+          {"device", trainer.task().store().device().to_string()},
           {"gemm", cpu::name_of(cpu::gemm_library())}};
 }
 

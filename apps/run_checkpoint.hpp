@@ -4,37 +4,39 @@
 
 #include <cstdint>
 #include <limits>
-#include <memory>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "apps/config.hpp"
-#include "apps/dataset.hpp"
 #include "nn/checkpoint.hpp"
 
 namespace simsmoe::app {
 
 // How far a training has come.
 struct TrainingState {
-  std::int64_t step = 0;                                      // optimizer steps done
-  double best_bpc = std::numeric_limits<double>::infinity();  // of the validations so far
+  std::int64_t step = 0;                                        // optimizer steps done
+  double best_score = std::numeric_limits<double>::infinity();  // of the validations so far
 };
 
 struct RunCheckpoint {
+  std::string path;
   Config config;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::string fingerprint;  // of the text
+  std::map<std::string, std::string> metadata;  // with what the task keeps there
   TrainingState state;
   int threads = 1;  // the run's bits are a function of this
   std::vector<NamedTensor> model;
   TensorFile optimizer;  // empty in best.safetensors
+
+  const std::string& metadata_at(const std::string& key) const;  // throws UserError where it is missing
 };
 
 // Throws UserError with one sentence when the file is missing, damaged, of another program or too new.
 RunCheckpoint load_run_checkpoint(const std::string& path);
 
-// `optimizer` may be null: for inference only. Atomic.
-void save_run_checkpoint(const std::string& path, const Config& config, const Dataset& data,
-                         const TrainingState& state, const nn::ParameterStore& store,
-                         const nn::Optimizer* optimizer);
+// `metadata`: what the task keeps there. `optimizer` may be null: for inference only. Atomic.
+void save_run_checkpoint(const std::string& path, const Config& config,
+                         std::map<std::string, std::string> metadata, const TrainingState& state,
+                         const nn::ParameterStore& store, const nn::Optimizer* optimizer);
 
 }  // namespace simsmoe::app

@@ -1,8 +1,6 @@
-// See training_run.hpp. The keys of the metrics are explained in README.md.
+// What is due after a step. The keys of the metrics are explained in README.md.
 
 #include "apps/training_run.hpp"
-
-#include <cmath>
 
 #include "apps/config_io.hpp"
 #include "apps/interrupt.hpp"
@@ -56,11 +54,11 @@ void TrainingRun::after_step(const StepReport& report, bool interrupted) {
   Json line{{"step", now}};
   seconds_ += report.seconds;
   tokens_ += report.tokens;
-  progress_.advance(now, fmt::format("loss {:.4f}  {:.0f} tokens/s", report.total,
-                                     static_cast<double>(tokens_) / seconds_));
+  const double speed = static_cast<double>(tokens_) / seconds_;  // since the last log line
   if (due(now, train.log_every)) add_training(line, report);
+  progress_.advance(now, fmt::format("loss {:.4f}  {:.0f} tokens/s", loss_, speed));
   if (due(now, train.eval_every)) add_validation(line);
-  if (due(now, train.sample_every) && train.sample_tokens > 0) add_sample(line);
+  if (due(now, train.sample_every)) add_sample(line);
   if (line.size() > 1) metrics_.append(line);
   if (interrupted || due(now, train.save_every)) trainer_.save(folder_.last_checkpoint(), true);
 }
@@ -71,59 +69,42 @@ bool TrainingRun::due(std::int64_t step, std::int64_t every) const {
 
 void TrainingRun::add_training(Json& line, const StepReport& report) {
   const double speed = static_cast<double>(tokens_) / seconds_;
-  const double bpc = bits_per_byte(report.task, trainer_.data().train.bytes_per_token());
-  CachingAllocator& memory = allocator(trainer_.model().store.device());
-  line["train/loss"] = report.total;
-  line["train/task"] = report.task;
-  std::string auxiliary;
-  for (const auto& [name, value] : report.auxiliary) {
-    line["train/" + name] = value;
-    auxiliary += fmt::format("  {} {:.4f}", name, value);
-  }
-  line["train/bpc"] = bpc;
+  CachingAllocator& memory = allocator(trainer_.task().store().device());
+  const std::map<std::string, double> values = report.metrics.read();
+  for (const auto& [name, value] : values) line[name] = value;
   line["lr"] = report.lr;
-  line["grad_norm"] = report.gradient_norm;
   line["tokens"] = trainer_.state().step * report.tokens;
   line["tokens_per_s"] = speed;
   line["memory_bytes"] = memory.stats().peak_bytes;
-  for (const auto& [name, value] : report.metrics) line[name] = value;
-  if (!progress_.on_terminal())
-    progress_.line(fmt::format(
-        "step {}/{}  loss {:.4f}  task {:.4f}{}  bpc {:.3f}  lr {:.2e}  grad {:.2f}  "
-        "{:.0f} tokens/s  {:.0f} MB",
-        trainer_.state().step, trainer_.config().train.steps, report.total, report.task, auxiliary, bpc,
-        report.lr, report.gradient_norm, speed, static_cast<double>(memory.stats().peak_bytes) / 1e6));
+  loss_ = values.at("train/loss");
+  if (!progress_.on_terminal()) {
+    std::vector<std::string> names{"loss", "task"};
+    names.insert(names.end(), report.auxiliary.begin(), report.auxiliary.end());
+    names.push_back(trainer_.task().score_name());
+    std::string text = fmt::format("step {}/{}", trainer_.state().step, trainer_.config().train.steps);
+    for (const std::string& name : names)
+      text += fmt::format("  {} {:.4f}", name, values.at("train/" + name));
+    progress_.line(text + fmt::format("  lr {:.2e}  grad {:.2f}  {:.0f} tokens/s  {:.0f} MB", report.lr,
+                                      values.at("grad_norm"), speed,
+                                      static_cast<double>(memory.stats().peak_bytes) / 1e6));
+  }
   memory.reset_peak();
   seconds_ = 0.0;
   tokens_ = 0;
 }
 
 void TrainingRun::add_validation(Json& line) {
-  const Evaluation result = trainer_.validate();
+  const Validation result = trainer_.validate();
   const bool best = trainer_.improves(result);
   if (best) trainer_.save(folder_.best_checkpoint(), false);
-  line["valid/loss"] = result.nats_per_token;
-  line["valid/bpc"] = result.bits_per_byte;
-  line["valid/tokens"] = result.tokens;
-  add_expert_likeness(line, result.metrics);
-  progress_.line(fmt::format("step {}  validation {:.4f} bits per character{}", trainer_.state().step,
-                             result.bits_per_byte, best ? ", the best so far" : ""));
-}
-
-// What the layers measured, and its mean over those whose experts meet often enough.
-void TrainingRun::add_expert_likeness(Json& line, const nn::Metrics& metrics) {
-  double sum = 0.0, layers = 0.0;
-  for (const auto& [name, value] : metrics) {
-    line[name] = value;
-    if (!name.ends_with("/expert_cka")) continue;
-    sum += value;
-    layers += 1.0;
-  }
-  if (layers > 0.0) line["valid/expert_cka"] = sum / layers;
+  for (const auto& [name, value] : result.metrics.read()) line[name] = value;
+  progress_.line(
+      fmt::format("step {}  {}{}", trainer_.state().step, result.summary, best ? ", the best so far" : ""));
 }
 
 void TrainingRun::add_sample(Json& line) {
-  const std::string text = trainer_.sample();
+  const std::string text = trainer_.task().sample();
+  if (text.empty()) return;
   line["sample"] = text;
   progress_.line(fmt::format("step {}  sample: {}", trainer_.state().step, text));
 }

@@ -29,7 +29,6 @@ class TrainingRun {
   void after_step(const StepReport& report, bool interrupted);
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);
-  static void add_expert_likeness(Json& line, const nn::Metrics& metrics);
   void add_sample(Json& line);
   bool due(std::int64_t step, std::int64_t every) const;
 
@@ -39,6 +38,7 @@ class TrainingRun {
   Progress progress_;
   double seconds_ = 0.0;  // of training since the last log line
   std::int64_t tokens_ = 0;
+  double loss_ = 0.0;  // of the last log line
 };
 
 }  // namespace simsmoe::app

@@ -2,6 +2,7 @@
 #include "moe/balance_losses.hpp"
 
 #include "ops/binary.hpp"
+#include "ops/choices.hpp"
 #include "ops/layout.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
@@ -27,20 +28,12 @@ Variable load_balance_loss(const Variable& probabilities, const Tensor& experts,
             tokens, length);
   const std::int64_t sequences = tokens / length, counted = form.first_choice ? 1 : k;
 
-  // slope[s, e] = E f_e / S, with f_e within sequence s. [S, E]
-  std::vector<double> slope(static_cast<std::size_t>(sequences * all), 0.0);
-  const std::vector<std::int64_t> choice = experts.to_vector<std::int64_t>();
-  for (std::int64_t t = 0; t < tokens; ++t)
-    for (std::int64_t j = 0; j < counted; ++j)
-      if (const std::int64_t e = choice[static_cast<std::size_t>(t * k + j)]; e >= 0)
-        slope[static_cast<std::size_t>(t / length * all + e)] += 1.0;
-  const auto divisor = static_cast<double>(tokens * counted * (form.divide_by_k ? k : 1));
-  for (double& count : slope) count *= static_cast<double>(all) / divisor;
-
+  // E f_e / S of each sequence: [S, E]
+  const auto choices = static_cast<double>(tokens * counted * (form.divide_by_k ? k : 1));
+  const Variable counts(ops::choice_counts(experts, all, length, counted, DType::f64));
+  const Variable slope = ops::scale(counts, static_cast<double>(all) / choices);
   const Variable mean = ops::mean(ops::reshape(probabilities, {sequences, length, all}), 1);  // [S, E]
-  const Tensor constant =
-      Tensor::from(slope, {sequences, all}).to(probabilities.dtype()).to(probabilities.device());
-  return ops::sum(ops::mul(mean, Variable(constant)));
+  return ops::sum(ops::mul(mean, ops::cast(slope, probabilities.dtype())));
 }
 
 Variable z_loss(const Variable& logits) { return ops::mean(ops::square(ops::logsumexp(logits))); }

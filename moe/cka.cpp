@@ -1,13 +1,14 @@
 // The definitions are in the header.
 #include "moe/cka.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "nn/metrics.hpp"
 #include "ops/binary.hpp"
 #include "ops/layout.hpp"
 #include "ops/matmul.hpp"
+#include "ops/pairwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/unary.hpp"
 
@@ -25,46 +26,22 @@ Variable centred(const Variable& k) {
   return ops::add(ops::sub(ops::sub(k, ops::mean(k, 1, true)), columns), ops::mean(columns));
 }
 
-// |x_i - x_j|^2 for rows with mean zero, where the difference of large numbers is smallest; never negative. [n, n]
-Variable squared_distances(const Variable& x) {
-  const std::int64_t n = x.size(0);
-  const Variable square = ops::sum(ops::square(x), 1);
-  const Variable products = ops::scale(ops::matmul(x, x, {.transpose_b = true}), -2.0);
-  return ops::relu(ops::add(ops::add(products, ops::reshape(square, {n, 1})), ops::reshape(square, {1, n})));
-}
-
-// The lower median of the entries above zero; 1 when there are none.
-double median_of_positive(const Tensor& distances) {
-  std::vector<double> values = distances.to_vector<double>();
-  std::erase_if(values, [](double d) { return !(d > 0.0); });
-  if (values.empty()) return 1.0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
-}
-
 // The Gram matrix up to a constant that vanishes when centred: K for the linear kernel of centred rows, K - 1 for rbf.
 struct Gram {
-  Variable k;  // [n, n]
-  double mean_kernel;
+  Variable k;          // [n, n]
+  Tensor mean_kernel;  // f64 [], of rbf
 };
 
 Gram gram(const Variable& x, const CkaOptions& options) {
-  if (options.kernel == CkaKernel::linear) return {ops::matmul(x, x, {.transpose_b = true}), 0.0};
-  const Variable distances = squared_distances(x);
-  const double variance = options.kernel == CkaKernel::rbf ? options.sigma * options.sigma
-                                                           : median_of_positive(distances.value());
-  const Variable k = ops::expm1(ops::scale(distances, -0.5 / variance));
+  if (options.kernel == CkaKernel::linear) return {ops::matmul(x, x, {.transpose_b = true}), {}};
+  const Variable distances = ops::squared_distances(x);
+  const Variable exponent =
+      options.kernel == CkaKernel::rbf
+          ? ops::scale(distances, -0.5 / (options.sigma * options.sigma))
+          : ops::div(ops::scale(distances, -0.5), Variable(ops::median_above_diagonal(distances.value())));
+  const Variable k = ops::expm1(exponent);
   const double off_diagonal = static_cast<double>(x.size(0) * (x.size(0) - 1));
-  return {k, 1.0 + ops::sum(k.detach()).value().item() / off_diagonal};
-}
-
-// Entries on the diagonal become 0.
-Variable without_diagonal(const Variable& k) {
-  const std::int64_t n = k.size(0);
-  std::vector<double> mask(static_cast<std::size_t>(n * n), 1.0);
-  for (std::int64_t i = 0; i < n; ++i) mask[static_cast<std::size_t>(i * n + i)] = 0.0;
-  return ops::mul(k, Variable(Tensor::from(mask, {n, n}).to(k.device())));
+  return {k, ops::scale(ops::sum(k.detach()), 1.0 / off_diagonal, 1.0).value()};
 }
 
 Variable hsic1(const Variable& k, const Variable& l) {
@@ -98,9 +75,11 @@ Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options)
   if (options.kernel == CkaKernel::linear && !options.debiased && x.size(1) < n && y.size(1) < n)
     return {feature_product(x, y), feature_product(x, x), feature_product(y, y)};
   const Gram k = gram(x, options), l = gram(y, options);
-  const double mean_kernel = 0.5 * (k.mean_kernel + l.mean_kernel);
+  Tensor mean_kernel;
+  if (k.mean_kernel.defined())
+    mean_kernel = ops::scale(ops::add(Variable(k.mean_kernel), Variable(l.mean_kernel)), 0.5).value();
   if (options.debiased) {
-    const Variable k0 = without_diagonal(k.k), l0 = without_diagonal(l.k);
+    const Variable k0 = ops::with_diagonal(k.k, 0.0), l0 = ops::with_diagonal(l.k, 0.0);
     return {hsic1(k0, l0), hsic1(k0, k0), hsic1(l0, l0), mean_kernel};
   }
   const Variable kc = centred(k.k), lc = centred(l.k);
@@ -110,7 +89,8 @@ Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options)
 Cka cka(const Variable& x, const Variable& y, const CkaOptions& options) {
   if (x.size(0) < (options.debiased ? 4 : 2)) return {};
   const Hsic h = hsic(x, y, options);
-  const double xx = h.xx.value().item(), yy = h.yy.value().item();
+  const std::vector<double> norms = nn::read_scalars({h.xx.value(), h.yy.value()});
+  const double xx = norms[0], yy = norms[1];
   if (!(xx > 0.0 && yy > 0.0 && std::sqrt(xx) * std::sqrt(yy) >= kSmallestNorms)) return {{}, h.mean_kernel};
   return {ops::div(h.xy, ops::mul(ops::sqrt(h.xx), ops::sqrt(h.yy))), h.mean_kernel};
 }
@@ -119,9 +99,10 @@ MinibatchCka::MinibatchCka(CkaOptions options) : options_(options) { options_.de
 
 void MinibatchCka::add(const Tensor& x, const Tensor& y) {
   const Hsic h = hsic(Variable(x), Variable(y), options_);
-  xy_ += h.xy.value().item();
-  xx_ += h.xx.value().item();
-  yy_ += h.yy.value().item();
+  const std::vector<double> terms = nn::read_scalars({h.xy.value(), h.xx.value(), h.yy.value()});
+  xy_ += terms[0];
+  xx_ += terms[1];
+  yy_ += terms[2];
 }
 
 double MinibatchCka::value() const {

@@ -4,7 +4,7 @@
 //
 //   kernel     linear      K_ij = x_i . x_j
 //              rbf         K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2))
-//              rbf_median  the same, sigma^2 = median of the non-zero squared distances of that matrix, a constant
+//              rbf_median  the same, sigma^2 = lower median of the squared distances above 0 of that matrix, a constant
 //   biased     CKA = <HKH, HLH> / (|HKH| |HLH|),  H = I - 11'/n;  in [0, 1], and large for few items even if the two
 //              have nothing in common: 0.5 for 16 independent items in 16 dimensions
 //   debiased   HSIC1(K, L) / sqrt(HSIC1(K, K) HSIC1(L, L)), about 0 for independent items, may be negative; n >= 4
@@ -12,8 +12,8 @@
 //              al. 2012)
 //
 // Everything is computed in f64 whatever the inputs, with O(n^2) time and memory (linear, biased, p and q < n: O(npq)
-// and no Gram matrix). Rows are centred before distances are taken and the rbf kernel is kept as expm1(-d^2/2sigma^2):
-// a kernel near 1 everywhere would lose its digits, and constants vanish in both estimators. Gradients come by
+// and no Gram matrix). Distances are taken from differences, so equal rows are at 0 exactly, and the rbf kernel is kept
+// as expm1(-d^2/2sigma^2): a kernel near 1 everywhere would lose its digits, and constants vanish in both estimators. Gradients come by
 // composition of ops.
 
 #include "engine/tape.hpp"
@@ -31,8 +31,9 @@ struct CkaOptions {
 // The three inner products that the quotient is made of: HSIC0 = <HKH, HLH> without a factor, or HSIC1. f64 [].
 struct Hsic {
   Variable xy, xx, yy;
-  // Of an rbf kernel the mean of K_ij and L_ij over i != j: near 1 it sees no differences, near 0 nothing else.
-  double mean_kernel = 0.0;
+  // Of an rbf kernel the mean of K_ij and L_ij over i != j: near 1 it sees no differences, near 0 nothing else. f64 [],
+  // undefined for the linear kernel.
+  Tensor mean_kernel = {};
 };
 
 // x: [n, p], y: [n, q] float, n >= 2; debiased: n >= 4
@@ -42,7 +43,7 @@ struct Cka {
   Variable
       value;  // f64 []; undefined where CKA is not: too few items, or one side hardly varies (product of the
               // norms below 1e-12)
-  double mean_kernel = 0.0;
+  Tensor mean_kernel = {};
 };
 
 Cka cka(const Variable& x, const Variable& y, const CkaOptions& options);

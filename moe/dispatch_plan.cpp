@@ -4,17 +4,17 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/choices.hpp"
+
 namespace simsmoe::moe {
 
 namespace {
 
-// A copy of `experts` in which every choice beyond the first `capacity` of an expert is -1.
-Tensor drop_overflow(const Tensor& experts, std::int64_t num_experts, std::int64_t capacity) {
-  const Tensor kept = experts.to(kCpu).clone();
-  std::vector<std::int64_t> taken(static_cast<std::size_t>(num_experts), 0);
-  for (std::int32_t& expert : kept.host<std::int32_t>())
-    if (expert >= 0 && taken[static_cast<std::size_t>(expert)]++ >= capacity) expert = -1;
-  return kept.to(experts.device());
+// C of the header. No expert can get more than all copies, so a huge factor need not fit an integer.
+std::int64_t capacity_of(double factor, std::int64_t copies, std::int64_t num_experts) {
+  const auto all = static_cast<double>(copies);
+  return static_cast<std::int64_t>(
+      std::ceil(std::min(factor * (all / static_cast<double>(num_experts)), all)));
 }
 
 }  // namespace
@@ -22,17 +22,18 @@ Tensor drop_overflow(const Tensor& experts, std::int64_t num_experts, std::int64
 DispatchPlan make_plan(const Tensor& experts, std::int64_t num_experts, double capacity_factor) {
   DispatchPlan plan;
   plan.counts = ops::expert_histogram(experts, num_experts).to(kCpu);
-  Tensor kept = experts;
-  if (capacity_factor > 0.0) {
-    const auto copies = static_cast<double>(experts.numel());
-    const double share = copies / static_cast<double>(num_experts);
-    // No expert can get more than all copies, so a huge factor need not fit an integer.
-    const auto capacity = static_cast<std::int64_t>(std::ceil(std::min(capacity_factor * share, copies)));
-    for (const std::int64_t count : plan.counts.host<std::int64_t>())
-      plan.dropped += std::max<std::int64_t>(count - capacity, 0);
-    if (plan.dropped > 0) kept = drop_overflow(experts, num_experts, capacity);
+  if (capacity_factor == 0.0) {
+    plan.partition = ops::stable_partition(experts, plan.counts);
+    return plan;
   }
-  plan.partition = ops::stable_partition(kept, num_experts);
+  const std::int64_t capacity = capacity_of(capacity_factor, experts.numel(), num_experts);
+  const Tensor kept = plan.counts.clone();
+  for (std::int64_t& count : kept.host<std::int64_t>()) {
+    plan.dropped += std::max<std::int64_t>(count - capacity, 0);
+    count = std::min(count, capacity);
+  }
+  plan.partition = ops::stable_partition(
+      plan.dropped > 0 ? ops::limit_choices(experts, num_experts, capacity) : experts, kept);
   return plan;
 }
 

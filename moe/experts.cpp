@@ -46,7 +46,7 @@ Variable Experts::forward(const Variable& x, const Tensor& offsets, nn::ForwardC
     return ops::grouped_matmul(rows, nn::to_dtype(weight, dtype), offsets, nn::to_dtype(bias, dtype));
   };
   const Variable hidden = nn::activate(activation_, map(nn::to_dtype(x, dtype), up_, up_bias_));
-  return map(nn::dropout(hidden, dropout_, dropout_key_, ctx), down_, down_bias_);
+  return map(nn::dropout(hidden, dropout_, dropout_key_, ctx, count()), down_, down_bias_);
 }
 
 Variable Experts::forward_pair(const Variable& x, std::int64_t a, std::int64_t b, DType compute_dtype) const {

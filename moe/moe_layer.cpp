@@ -29,7 +29,7 @@ MoeLayer::MoeLayer(const nn::Scope& scope, const MoeOptions& options, const nn::
   if (options.similarity.enabled) similarity_.emplace(scope / "similarity", options, site.dim);
 }
 
-Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) {
+Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) const {
   const std::size_t first_term = ctx.losses.terms().size();
   const Variable tokens = ops::reshape(x, {x.shape().outer(-1), x.size(-1)});
   const RouterOutput route = router_->route(tokens, experts_, ctx);
@@ -72,29 +72,33 @@ void MoeLayer::add_load_metrics(const DispatchPlan& plan, nn::ForwardContext& ct
     share /= choices;
     if (share > 0.0) entropy -= share * std::log(share);
   }
-  ctx.metrics[path_ + "/load_max"] = *std::ranges::max_element(load);
-  ctx.metrics[path_ + "/load_min"] = *std::ranges::min_element(load);
-  ctx.metrics[path_ + "/load_entropy"] = entropy;
-  ctx.metrics[path_ + "/dropped"] = static_cast<double>(plan.dropped) / choices;
-  ctx.metrics[path_ + "/k"] = choices / static_cast<double>(plan.partition.position.size(0));
+  const auto tokens = static_cast<double>(plan.partition.position.size(0));
+  const auto add = [&](std::string_view name, double value) {
+    ctx.metrics.add(path_, std::string(name), value, nn::Combine::mean);
+  };
+  add("load_max", *std::ranges::max_element(load));
+  add("load_min", *std::ranges::min_element(load));
+  add("load_entropy", entropy);
+  add("dropped", static_cast<double>(plan.dropped) / choices);
+  add("k", choices / tokens);
 }
 
 void MoeLayer::add_loss_metrics(std::size_t first_term, nn::ForwardContext& ctx) const {
   for (std::size_t i = first_term; i < ctx.losses.terms().size(); ++i) {
     const nn::LossTerm& term = ctx.losses.terms()[i];
-    ctx.metrics[path_ + "/loss/" + term.name] = term.weight * term.value.value().item();
+    ctx.metrics.add(path_, "loss/" + term.name, term.value.value(), nn::Combine::per_pass, term.weight);
   }
-  if (similarity_) similarity_->add_metrics(path_, ctx.metrics);
+  if (similarity_) similarity_->add_metrics(path_, ctx);
 }
 
 void MoeLayer::add_expert_metrics(const Variable& tokens, const RouterOutput& route,
                                   nn::ForwardContext& ctx) const {
   const std::vector<PairCka> pairs = expert_cka(tokens.value(), route.experts, experts_);
-  ctx.metrics[path_ + "/expert_cka_pairs"] = static_cast<double>(pairs.size());
+  ctx.metrics.add(path_, "expert_cka_pairs", static_cast<double>(pairs.size()), nn::Combine::mean);
   if (pairs.empty()) return;
   double sum = 0.0;
   for (const PairCka& pair : pairs) sum += pair.value;
-  ctx.metrics[path_ + "/expert_cka"] = sum / static_cast<double>(pairs.size());
+  ctx.metrics.add(path_, "expert_cka", sum / static_cast<double>(pairs.size()), nn::Combine::mean);
 }
 
 nn::Account MoeLayer::account() const {

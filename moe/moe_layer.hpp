@@ -29,7 +29,7 @@ class MoeLayer : public nn::FeedForward {
   //                         dropped (share of all choices), k (experts per token); in training each loss term of the
   //                         layer, weighted, as loss/NAME, and those of SimilarityLearning
   //   ctx.compare_experts   expert_cka: mean of moe/expert_cka.hpp over the pairs, expert_cka_pairs: their number
-  Variable forward(const Variable& x, nn::ForwardContext& ctx) override;
+  Variable forward(const Variable& x, nn::ForwardContext& ctx) const override;
   nn::Account account() const override;
 
   Router& router() { return *router_; }

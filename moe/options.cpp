@@ -102,7 +102,8 @@ void MoeOptions::fields(nn::FieldList& add) {
       .read_if(has.z_loss, fmt::format("router {} has none", name));
   add("capacity_factor", &capacity_factor,
       "an expert takes at most ceil(factor * k * tokens / experts) tokens; 0: no token is dropped",
-      nn::at_least(0));
+      nn::at_least(0))
+      .read_if(has.capacity, fmt::format("router {} drops no token", name));
   const bool fixed_k = k_schedule.shape == KShape::automatic && has.k_recipe == KShape::none;
   add.part(k_schedule,
            has.any_k ? "" : fmt::format("router {} has a fixed number of experts per token", name),
@@ -126,6 +127,8 @@ void MoeOptions::check() const {
   require(has.order || router_order == SelectionOrder::topk_softmax,
           fmt::format("moe.router_order = {}: router {} has weights of its own", nn::name_of(router_order),
                       name));
+  require(has.capacity || capacity_factor == 0.0,
+          fmt::format("moe.capacity_factor = {}: router {} drops no token", capacity_factor, name));
   for (const auto& [section, options] : routers) options.check();
   custom_router.options.check();
   similarity.check(variant, experts);

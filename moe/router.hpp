@@ -30,9 +30,10 @@ struct RouterOutput {
 class Router {
  public:
   virtual ~Router() = default;
-  // x: [N, D]. `experts` are the layer's, for routers that let them compete. A router with losses of its own
-  // adds them to ctx.losses, in training only; one with state advances it, in training only.
-  virtual RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) = 0;
+  // x: [N, D]. `experts` are the layer's, for routers that let them compete. A router with losses of its own adds them
+  // to ctx.losses, in training only. A function: it changes nothing but the context, and gives the same bits again. What
+  // it learns without a gradient it notes in ctx.observed, in training only, and applies in its Learner's end_step().
+  virtual RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) const = 0;
   virtual nn::Account account() const = 0;
 };
 
@@ -45,9 +46,6 @@ std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& op
 // k = 1 always takes softmax_topk (Switch Transformer, Fedus et al. 2021, eq. 2): the other weight would be
 // the constant 1, and no gradient of the task would reach the router. logits: [N, E]
 RouterOutput select_topk(const Variable& logits, std::int64_t k, SelectionOrder order);
-
-// 1 where token t chose expert e, else 0. experts: i32 [N, K] -> [N, E]
-Tensor chosen_mask(const Tensor& experts, std::int64_t num_experts, DType dtype);
 
 // The same choice for given experts: the weights of logits at `experts`. logits: [N, E], experts: i32 [N, K]
 Variable weights_at(const Variable& logits, const Tensor& experts, SelectionOrder order);

@@ -35,6 +35,7 @@ struct RouterTraits {
   BalanceSource balance = BalanceSource::layer;
   Balance published_balance = Balance::reference;  // what moe.balance = auto is for moe.variant = reference
   KShape k_recipe = KShape::none;                  // what moe.k_schedule = auto is
+  bool capacity = true;                            // moe.capacity_factor
 };
 
 using RouterMaker = std::function<std::unique_ptr<Router>(const nn::Scope& scope, const MoeOptions& options,

@@ -15,12 +15,10 @@
 // tokens between two checks, so on average one pair in f* passes is checked (for k = 2): the larger f*, the rarer. n
 // below min_tokens is skipped (CKA of two items is 1, of three it is biased); above max_tokens a random part is taken.
 
-#include <map>
 #include <string>
 #include <vector>
 
 #include "moe/dispatch_plan.hpp"
-#include "moe/expert_pairs.hpp"
 #include "moe/experts.hpp"
 #include "moe/router.hpp"
 #include "moe/similarity_losses.hpp"
@@ -28,36 +26,74 @@
 
 namespace simsmoe::moe {
 
+struct ExpertPair {
+  std::int64_t a, b;  // a < b
+};
+
+// c: how often the experts of each pair have met since they were last due, in batches' worth of tokens.
+class PairCounters : public nn::Learner {
+ public:
+  // Buffer "counters" f64 [E(E-1)/2].
+  PairCounters(const nn::Scope& scope, std::int64_t experts, double frequency);
+
+  // Counts the choices of a pass; the pairs that are above f* with it, in order. choices: i32 [N, K], N >= 1
+  std::vector<ExpertPair> due(const Tensor& choices, nn::ForwardContext& ctx) const;
+  void end_step(std::span<const Tensor> seen, std::uint64_t step) const override;
+
+ private:
+  struct Counts {
+    Tensor c;    // f64
+    Tensor due;  // u8: was above f* with the last pass, and is 0 again
+  };
+  // The counters after further passes.
+  Counts after(std::span<const Tensor> shares) const;
+
+  std::int64_t experts_;
+  double frequency_;
+  Tensor counters_;
+};
+
+// The last comparison that had a value, for the metrics.
+class LastComparison : public nn::Learner {
+ public:
+  // Buffer "last" f64 [4]: likeness, tokens, mean kernel, and the number of comparisons with a value.
+  explicit LastComparison(const nn::Scope& scope);
+
+  void remember(const Likeness& seen, std::int64_t tokens, nn::ForwardContext& ctx) const;
+  void add_metrics(const std::string& where, nn::ForwardContext& ctx) const;
+  void end_step(std::span<const Tensor> seen, std::uint64_t step) const override;
+
+ private:
+  Tensor now(const nn::ForwardContext& ctx) const;
+
+  Tensor last_;
+};
+
 class SimilarityLearning {
  public:
-  // Parameters "projection.weight" [E, D] and "projection.bias" [E]. Buffers "counters" f64 [E(E-1)/2] and "last" f64
-  // [4]: likeness, tokens and mean kernel of the last check that had a value, and the number of such checks.
+  // Parameters "projection.weight" [E, D] and "projection.bias" [E], and the buffers of its two learners.
   SimilarityLearning(const nn::Scope& scope, const MoeOptions& options, std::int64_t dim);
 
   // Adds the term "similarity" of the layer `where` to ctx.losses when some pair is due and above the threshold.
   // tokens: [N, D]; outputs: [M, D], what the experts gave for the rows of the plan. Training passes only.
   void learn(const Variable& tokens, const RouterOutput& route, const DispatchPlan& plan,
              const Variable& outputs, const Experts& experts, const std::string& where,
-             nn::ForwardContext& ctx);
+             nn::ForwardContext& ctx) const;
 
-  // "similarity", "similarity_tokens", "similarity_kernel" of the last check and "similarity_checks", below `where`.
-  void add_metrics(const std::string& where, nn::Metrics& metrics) const;
+  // "similarity", "similarity_tokens", "similarity_kernel" of the last comparison and "similarity_checks", below `where`.
+  void add_metrics(const std::string& where, nn::ForwardContext& ctx) const { last_.add_metrics(where, ctx); }
   std::int64_t parameters() const { return projection_.account().parameters; }
 
  private:
-  std::size_t counter(ExpertPair pair) const;
-  std::vector<ExpertPair> due_pairs(const Tensor& choices);
-  std::vector<std::int64_t> compared_tokens(const Tensor& choices, ExpertPair pair, std::uint64_t draw) const;
   Likeness compare(const Variable& outputs_a, const Variable& outputs_b) const;
-  void remember(const Likeness& seen, std::int64_t tokens) const;
-  Likeness known_likeness(const std::vector<std::int64_t>& tokens, ExpertPair pair, const RouterOutput& route,
+  Likeness known_likeness(const Tensor& tokens, ExpertPair pair, const RouterOutput& route,
                           const DispatchPlan& plan, const Variable& outputs) const;
 
   SimilarityOptions options_;
-  std::int64_t experts_;
   RandomKey key_;
   nn::Linear projection_;
-  Tensor counters_, last_;
+  PairCounters counters_;
+  LastComparison last_;
 };
 
 // i32 [N, K]: the experts whose pairs count for each token. route.experts, and for K = 1 with the runner-up beside it.

@@ -6,7 +6,6 @@
 
 #include "moe/cka.hpp"
 #include "moe/unit_rows.hpp"
-#include "ops/index.hpp"
 #include "ops/layout.hpp"
 #include "ops/matmul.hpp"
 #include "ops/softmax.hpp"
@@ -20,46 +19,35 @@ Variable dot_products(const Variable& a, const Variable& b, double temperature) 
 }
 
 // A very negative number on the diagonal: softmax and logsumexp skip it. s: [n, n]
-Variable without_self(const Variable& s) {
-  const std::int64_t n = s.size(0);
-  std::vector<double> mask(static_cast<std::size_t>(n * n), 0.0);
-  for (std::int64_t i = 0; i < n; ++i) mask[static_cast<std::size_t>(i * n + i)] = -1e30;
-  return ops::add(s, Variable(Tensor::from(mask, {n, n}).to(s.device())));
-}
+Variable without_self(const Variable& s) { return ops::with_diagonal(s, -1e30); }
 
-// s[i, column(i)] for all rows. s: [n, m] -> [n, 1]
-template <class Column>
-Variable pick(const Variable& s, Column column) {
-  std::vector<std::int64_t> at(static_cast<std::size_t>(s.size(0)));
-  for (std::size_t i = 0; i < at.size(); ++i) at[i] = column(static_cast<std::int64_t>(i));
-  return ops::take_along_last(s, Tensor::from(at, {s.size(0), 1}).to(s.device()));
-}
+// x_i . y_i [n]
+Variable row_products(const Variable& x, const Variable& y) { return ops::sum(ops::mul(x, y), -1); }
 
-Variable cosine(const Variable& x, const Variable& y) { return ops::mean(ops::sum(ops::mul(x, y), -1)); }
-Variable abs_cosine(const Variable& x, const Variable& y) {
-  return ops::mean(ops::abs(ops::sum(ops::mul(x, y), -1)));
-}
+Variable cosine(const Variable& x, const Variable& y) { return ops::mean(row_products(x, y)); }
+Variable abs_cosine(const Variable& x, const Variable& y) { return ops::mean(ops::abs(row_products(x, y))); }
 
 Variable infonce(const Variable& x, const Variable& y) {
-  return ops::mean(pick(ops::log_softmax(dot_products(x, y, 0.1)), [](std::int64_t i) { return i; }));
+  constexpr double kTemperature = 0.1;
+  const Variable positives = ops::scale(row_products(x, y), 1.0 / kTemperature);
+  return ops::mean(ops::sub(positives, ops::logsumexp(dot_products(x, y, kTemperature))));
 }
 
 Variable dcl_one_way(const Variable& x, const Variable& y) {
   constexpr double kTemperature = 0.07;
-  const Variable xy = dot_products(x, y, kTemperature);
   const Variable others = ops::add(ops::logsumexp(without_self(dot_products(x, x, kTemperature))),
-                                   ops::logsumexp(without_self(xy)));
-  return ops::sub(ops::mean(pick(xy, [](std::int64_t i) { return i; })), ops::mean(others));
+                                   ops::logsumexp(without_self(dot_products(x, y, kTemperature))));
+  return ops::mean(ops::sub(ops::scale(row_products(x, y), 1.0 / kTemperature), others));
 }
 Variable dcl(const Variable& x, const Variable& y) {
   return ops::scale(ops::add(dcl_one_way(x, y), dcl_one_way(y, x)), 0.5);
 }
 
 Variable nt_xent(const Variable& x, const Variable& y) {
-  const std::int64_t n = x.size(0);
-  const Variable z = ops::concat({x, y}, 0);
-  const Variable log_p = ops::log_softmax(without_self(dot_products(z, z, 0.5)));
-  return ops::mean(pick(log_p, [n](std::int64_t i) { return i < n ? i + n : i - n; }));
+  constexpr double kTemperature = 0.5;
+  const Variable z = ops::concat({x, y}, 0), partners = ops::concat({y, x}, 0);
+  const Variable positives = ops::scale(row_products(z, partners), 1.0 / kTemperature);
+  return ops::mean(ops::sub(positives, ops::logsumexp(without_self(dot_products(z, z, kTemperature)))));
 }
 
 // On rows of length 1.

@@ -20,8 +20,8 @@
 namespace simsmoe::moe {
 
 struct Likeness {
-  Variable value;            // f64 []; undefined where it has no meaning, see cka()
-  double mean_kernel = 0.0;  // of cka with an rbf kernel, else 0
+  Variable value;           // f64 []; undefined where it has no meaning, see cka()
+  Tensor mean_kernel = {};  // f64 [], of cka with an rbf kernel
 };
 
 // x, y: [n, p] with n >= 2; the options resolved, without an auto

@@ -7,16 +7,9 @@
 
 namespace simsmoe::moe {
 
-inline constexpr double kSmallestSquare = 1e-12;
-
-// max(square, 1e-12): lengths below 1e-6 count as 1e-6, so that a row of zeros has a finite gradient.
-inline Variable bounded_square(const Variable& square) {
-  return ops::scale(ops::relu(ops::scale(square, 1.0, -kSmallestSquare)), 1.0, kSmallestSquare);
-}
-
-// |x[..., :]|. [..., D] -> [...]
+// |x[..., :]|, at least 1e-6: so that a row of zeros can be divided by it. [..., D] -> [...]
 inline Variable row_lengths(const Variable& x, bool keep_axis = false) {
-  return ops::sqrt(bounded_square(ops::sum(ops::square(x), -1, keep_axis)));
+  return ops::maximum(ops::l2_norm(x, -1, keep_axis), 1e-6);
 }
 
 // y[..., :] = x[..., :] / |x[..., :]|

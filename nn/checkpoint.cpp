@@ -64,7 +64,7 @@ Checkpoint load_checkpoint(const std::string& path) {
 }
 
 void check_all_claimed(const ParameterStore& store) {
-  const std::vector<std::string> left = store.unclaimed();
+  const std::vector<std::string> left = store.load_report().ignored;
   if (left.empty()) return;
   throw UserError(
       fmt::format("checkpoint is of another model: it has {} tensor{} that this model lacks, first '{}'",

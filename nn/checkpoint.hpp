@@ -7,7 +7,7 @@
 //   ParameterStore store(seed);
 //   store.preload(std::move(checkpoint.model));
 //   Model model(Scope(store), ...);                 // adopts; a missing tensor or another shape throws
-//   check_all_claimed(store);                       // nothing may be left over
+//   check_all_claimed(store);                       // nothing may be left over; or look at store.load_report()
 //   optimizer->load(checkpoint.optimizer);
 
 #include <map>

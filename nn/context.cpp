@@ -11,6 +11,7 @@ void LossTerms::add(std::string name, std::string where, double weight, Variable
   SMX_CHECK(value.defined() && is_float(value.dtype()) && value.value().numel() == 1,
             "[losses] expected a float scalar for '{}' of {}, got {}", name, where,
             value.defined() ? describe(value.value()) : "an undefined variable");
+  names_.insert(name);
   terms_.push_back({std::move(name), std::move(where), weight, std::move(value)});
 }
 
@@ -24,9 +25,27 @@ Variable LossTerms::total() const {
 }
 
 std::map<std::string, double> LossTerms::by_name() const {
+  std::vector<Tensor> scalars;
+  for (const LossTerm& term : terms_) scalars.push_back(term.value.value());
+  const std::vector<double> values = read_scalars(scalars);
   std::map<std::string, double> sums;
-  for (const LossTerm& term : terms_) sums[term.name] += term.weight * term.value.value().item();
+  for (std::size_t i = 0; i < terms_.size(); ++i) sums[terms_[i].name] += terms_[i].weight * values[i];
   return sums;
+}
+
+void LossTerms::report(Metrics& metrics, const std::string& where) const {
+  for (const std::string& name : names_) metrics.add(where, name, 0.0, Combine::per_pass);
+  for (const LossTerm& term : terms_)
+    metrics.add(where, term.name, term.value.value(), Combine::per_pass, term.weight);
+}
+
+ForwardContext ForwardContext::settings() const {
+  ForwardContext same = *this;
+  same.losses = {};
+  same.metrics = {};
+  same.observed = {};
+  same.memo = {};
+  return same;
 }
 
 }  // namespace simsmoe::nn

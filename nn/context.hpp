@@ -1,14 +1,17 @@
 #pragma once
-// What varies from one forward pass to the next is passed along, never global: whether this is training,
-// which step it is (the random draws are functions of it), and where auxiliary losses and metrics are
-// collected.
+// What varies from one forward pass to the next is passed along, never global: whether this is training, which step it
+// is (the random draws are functions of it), and where losses, metrics and observations are collected. A pass changes
+// nothing else.
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "engine/tape.hpp"
+#include "nn/metrics.hpp"
+#include "nn/observations.hpp"
 
 namespace simsmoe::nn {
 
@@ -23,30 +26,48 @@ struct LossTerm {
 class LossTerms {
  public:
   void add(std::string name, std::string where, double weight, Variable value);
+  // Says that there is such a loss, which not every pass adds: it is reported all the same, as 0.
+  void declare(const std::string& name) { names_.insert(name); }
   const std::vector<LossTerm>& terms() const { return terms_; }
   Variable total() const;  // sum of weight * value, recorded; undefined when there is no term
-  std::map<std::string, double> by_name() const;  // name -> sum of weight * value over the layers
-  void clear() { terms_.clear(); }
+  // The names of all that was added or declared.
+  const std::set<std::string>& names() const { return names_; }
+  std::map<std::string, double> by_name()
+      const;  // name -> sum of weight * value over the layers; reads them back
+  void clear() { *this = {}; }
+  // Adds under `where` each name with the sum of weight * value over the layers, as the mean over the passes.
+  void report(Metrics& metrics, const std::string& where) const;
 
  private:
   std::vector<LossTerm> terms_;
+  std::set<std::string> names_;
 };
-
-// Numbers that a layer wants logged, as {"layers.1.feed_forward/load_max", 0.31}. Not differentiable.
-using Metrics = std::map<std::string, double>;
 
 struct ForwardContext {
   bool training = false;
   std::uint64_t step = 0;  // optimizer step, counted from 0
   std::uint64_t draw = 0;  // number of this micro-batch since the start of training: the `step` of Philox
+  // Where the tokens of this pass begin in those of the draw: two parts of one batch never draw the same numbers.
+  std::int64_t first_token = 0;
   Tensor token_ids;  // integers, one per token of the pass in flat order; undefined where there are none
   // Experts per token in place of the configured number, for layers that have experts; 0: as configured.
   std::int64_t experts_per_token = 0;
   DType compute_dtype = DType::f32;  // what Linear and experts compute in (bf16: mixed precision)
-  bool collect_metrics = false;      // metrics cost time: only on steps that are logged
-  bool compare_experts = false;      // metrics that run experts again: only now and then
+  bool recompute =
+      false;  // sublayers are computed again in the backward pass instead of kept (recompute.hpp)
+  bool collect_metrics = false;  // metrics cost time: only on steps that are logged
+  bool compare_experts = false;  // metrics that run experts again: only now and then
+
+  // What the pass leaves behind.
   LossTerms losses;
   Metrics metrics;
+  Observations observed;  // goes on from micro-batch to micro-batch of a step
+  // What a layer keeps from one pass without a gradient to the next, under its path: values that only depend on
+  // parameters. To be dropped when these change.
+  std::map<std::string, Variables> memo;
+
+  // The same pass with nothing collected.
+  ForwardContext settings() const;
 };
 
 }  // namespace simsmoe::nn

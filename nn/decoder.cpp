@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "nn/recompute.hpp"
 #include "ops/binary.hpp"
 #include "ops/layout.hpp"
 #include "ops/loss.hpp"
@@ -71,6 +72,17 @@ struct Decoder::Ends {
 struct Decoder::Sublayer {
   Sublayer(const Scope& layer, const std::string& name, const DecoderOptions& o)
       : norm(layer / (name + "_norm"), o.dim, o.norm), dropout_key(layer.key(name + "_dropout")) {}
+
+  // What is added to the residual stream x, in its dtype, whatever the maps compute in. With `keys_values` attention
+  // continues that cache from position `first`.
+  Variable branch(const DecoderOptions& o, const Variable& x, const Tensor* keys_values, std::int64_t first,
+                  ForwardContext& ctx) const {
+    const Variable in = o.place == NormPlace::pre ? norm(x) : x;
+    const Variable y = feed_forward             ? feed_forward->forward(in, ctx)
+                       : keys_values != nullptr ? attention->step(in, *keys_values, first, ctx)
+                                                : (*attention)(in, ctx);
+    return dropout(to_dtype(y, x.dtype()), o.dropout, dropout_key, ctx);
+  }
 
   Norm norm;
   RandomKey dropout_key;
@@ -146,7 +158,7 @@ Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFa
 
 Decoder::~Decoder() = default;
 
-Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx) {
+Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx) const {
   SMX_CHECK(tokens.defined() && tokens.rank() == 2, "[decoder] expected tokens [B, T], got {}",
             describe(tokens));
   const std::int64_t first = cache != nullptr ? cache->length : 0, end = first + tokens.size(1);
@@ -160,26 +172,23 @@ Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardCont
 
   std::size_t slot = 0;
   for (const auto& sublayer : sublayers_) {
-    const Variable in = options_.place == NormPlace::pre ? sublayer->norm(x) : x;
-    Variable y;
-    if (sublayer->feed_forward)
-      y = sublayer->feed_forward->forward(in, ctx);
-    else if (cache != nullptr)
-      y = sublayer->attention->step(in, cache->layers.at(slot++), first, ctx);
-    else
-      y = (*sublayer->attention)(in, ctx);
-    // The residual stream keeps the dtype of the parameters, whatever the maps compute in.
-    x = ops::add(x, dropout(to_dtype(y, x.dtype()), options_.dropout, sublayer->dropout_key, ctx));
+    const Tensor* const keys_values =
+        cache != nullptr && sublayer->attention ? &cache->layers.at(slot++) : nullptr;
+    const auto branch = [this, &part = *sublayer, keys_values, first](const Variable& in,
+                                                                      ForwardContext& here) {
+      return part.branch(options_, in, keys_values, first, here);
+    };
+    x = ops::add(x, recomputed(x, ctx, branch));
     if (options_.place == NormPlace::post) x = sublayer->norm(x);
   }
   return ends_->norm ? (*ends_->norm)(x) : x;
 }
 
-Variable Decoder::logits(const Tensor& tokens, ForwardContext& ctx) {
+Variable Decoder::logits(const Tensor& tokens, ForwardContext& ctx) const {
   return ends_->head(hidden(tokens, nullptr, ctx), ctx);
 }
 
-Variable Decoder::loss(const Tensor& tokens, const Tensor& targets, ForwardContext& ctx) {
+Variable Decoder::loss(const Tensor& tokens, const Tensor& targets, ForwardContext& ctx) const {
   const std::int64_t rows = tokens.numel();
   const Variable flat = ops::reshape(logits(tokens, ctx), {rows, options_.vocab});
   return ops::cross_entropy(flat, targets.view({rows}));
@@ -192,7 +201,7 @@ KeyValueCache Decoder::make_cache(std::int64_t batch, std::int64_t max_length) c
   return cache;
 }
 
-Tensor Decoder::step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx) {
+Tensor Decoder::step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx) const {
   SMX_CHECK(Tape::current() == nullptr, "[decoder] step() is for inference: it records no gradient");
   const Variable x = hidden(tokens, &cache, ctx);
   const std::int64_t batch = tokens.size(0), count = tokens.size(1);

@@ -59,21 +59,24 @@ class Decoder {
   ~Decoder();
 
   // tokens: i32 [B, T], T <= max_length -> [B, T, V]
-  Variable logits(const Tensor& tokens, ForwardContext& ctx);
+  Variable logits(const Tensor& tokens, ForwardContext& ctx) const;
+  // What a head of any kind reads: the stack below the head, behind its last norm. tokens: i32 [B, T] -> [B, T, D]
+  Variable hidden(const Tensor& tokens, ForwardContext& ctx) const { return hidden(tokens, nullptr, ctx); }
   // Mean next-token cross-entropy in nats (the task loss alone; auxiliary losses are in ctx.losses).
-  Variable loss(const Tensor& tokens, const Tensor& targets, ForwardContext& ctx);  // both i32 [B, T] -> []
+  Variable loss(const Tensor& tokens, const Tensor& targets,
+                ForwardContext& ctx) const;  // both i32 [B, T] -> []
 
   KeyValueCache make_cache(std::int64_t batch, std::int64_t max_length) const;
   // Logits of the last of the new positions; appends them to the cache. Inference only.
-  Tensor step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx);  // i32 [B, t] -> [B, V]
+  Tensor step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx) const;  // i32 [B, t] -> [B, V]
 
   const DecoderOptions& options() const { return options_; }
   Account account() const;  // of the whole model; FLOPs at a sequence of max_length
 
  private:
   struct Sublayer;
-  // The stack below the head: [B, t] -> [B, t, D], continuing `cache` when there is one.
-  Variable hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx);
+  // [B, t] -> [B, t, D], continuing `cache` when there is one.
+  Variable hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx) const;
 
   DecoderOptions options_;
   struct Ends;  // embeddings, final norm, head

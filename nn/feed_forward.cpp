@@ -25,7 +25,7 @@ class DenseFeedForward : public FeedForward {
                     LinearOptions{.bias = options.bias, .init_std = site.init_std});
   }
 
-  Variable forward(const Variable& x, ForwardContext& ctx) override {
+  Variable forward(const Variable& x, ForwardContext& ctx) const override {
     Variable h = up_(x, ctx);
     h = gate_ ? ops::mul(activate(activation_, (*gate_)(x, ctx)), h) : activate(activation_, h);
     return down_(dropout(h, dropout_, dropout_key_, ctx), ctx);

@@ -27,7 +27,8 @@ struct Site {
 class FeedForward {
  public:
   virtual ~FeedForward() = default;
-  virtual Variable forward(const Variable& x, ForwardContext& ctx) = 0;  // x: [B, T, D] -> [B, T, D]
+  // x: [B, T, D] -> [B, T, D]. Changes nothing but the context: the same pass again gives the same bits.
+  virtual Variable forward(const Variable& x, ForwardContext& ctx) const = 0;
   virtual Account account() const = 0;
 };
 

@@ -94,8 +94,11 @@ Account Norm::account() const {
   return {all, all, 0.0};
 }
 
-Variable dropout(const Variable& x, double p, RandomKey key, const ForwardContext& ctx) {
-  return ctx.training && p > 0.0 ? ops::dropout(x, p, key, ctx.draw) : x;
+Variable dropout(const Variable& x, double p, RandomKey key, const ForwardContext& ctx,
+                 std::int64_t rows_per_token) {
+  if (!ctx.training || p == 0.0) return x;
+  return ops::dropout(x, p, key, ctx.draw,
+                      static_cast<std::uint64_t>(ctx.first_token * rows_per_token * x.size(-1)));
 }
 
 }  // namespace simsmoe::nn

@@ -85,7 +85,9 @@ class Norm {
 };
 
 // While training each element is zeroed with probability p and the others divided by 1 - p; else x itself.
-// `key` comes from the scope of the layer: key("dropout").
-Variable dropout(const Variable& x, double p, RandomKey key, const ForwardContext& ctx);
+// `key` comes from the scope of the layer: key("dropout"). x: [..., n] with at most `rows_per_token` rows of n for each
+// token of the pass, so that no other part of the batch draws the same numbers.
+Variable dropout(const Variable& x, double p, RandomKey key, const ForwardContext& ctx,
+                 std::int64_t rows_per_token = 1);
 
 }  // namespace simsmoe::nn

@@ -1,11 +1,13 @@
-// State, names and loading are shared by both families; Adam and Sgd only choose the kernel.
+// State, names and loading are shared by both families; Adam and Sgd only fill in what the kernel is told.
 
 #include "nn/optimizer.hpp"
 
 #include <cmath>
 #include <set>
 
+#include "ops/binary.hpp"
 #include "ops/optimizer.hpp"
+#include "ops/unary.hpp"
 
 namespace simsmoe::nn {
 
@@ -27,16 +29,19 @@ class StatefulOptimizer : public Optimizer {
     }
   }
 
-  void step(const ParameterStore& store, double lr, double gradient_scale) final {
+  void step(const ParameterStore& store, double lr, const Tensor& gradient_scale) final {
     SMX_CHECK(store.parameters().size() == slots_.size(),
               "[optimizer] made for {} parameters, the store has {}", slots_.size(),
               store.parameters().size());
     ++*steps_.data<std::int64_t>();
+    std::vector<Update> updates;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const Parameter& parameter = store.parameters()[i];
-      const bool moves = parameter.options.trainable && parameter.variable.grad().defined();
-      if (moves) update(parameter, slots_[i].state, lr, gradient_scale);
+      if (!parameter.options.trainable || !parameter.variable.grad().defined()) continue;
+      updates.push_back({parameter.variable.value(), parameter.variable.grad(), slots_[i].state,
+                         parameter.options.decay ? options_.weight_decay : 0.0});
     }
+    update(updates, lr, gradient_scale);
   }
 
   std::vector<NamedTensor> state() const final {
@@ -69,11 +74,13 @@ class StatefulOptimizer : public Optimizer {
   std::int64_t steps() const final { return *steps_.data<std::int64_t>(); }
 
  protected:
-  virtual void update(const Parameter& parameter, const std::vector<Tensor>& state, double lr,
-                      double gradient_scale) = 0;
-  double decay_of(const Parameter& parameter) const {
-    return parameter.options.decay ? options_.weight_decay : 0.0;
-  }
+  // A parameter that has a gradient.
+  struct Update {
+    Tensor parameter, gradient;
+    const std::vector<Tensor>& state;
+    double weight_decay;
+  };
+  virtual void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) = 0;
 
   OptimizerOptions options_;
 
@@ -99,17 +106,17 @@ class Adam : public StatefulOptimizer {
       : StatefulOptimizer(store, options, {"m", "v"}) {}
 
  private:
-  void update(const Parameter& parameter, const std::vector<Tensor>& state, double lr,
-              double gradient_scale) override {
-    const ops::AdamStep step{.lr = lr,
-                             .beta1 = options_.beta1,
-                             .beta2 = options_.beta2,
-                             .eps = options_.eps,
-                             .weight_decay = decay_of(parameter),
-                             .coupled_decay = options_.optimizer == UpdateRule::adam,
-                             .gradient_scale = gradient_scale,
-                             .step = steps()};
-    ops::adam_step(parameter.variable.value(), parameter.variable.grad(), state[0], state[1], step);
+  void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) override {
+    std::vector<ops::AdamSlot> slots;
+    for (const Update& u : updates)
+      slots.push_back({u.parameter, u.gradient, u.state[0], u.state[1], u.weight_decay, steps()});
+    ops::adam_step(slots,
+                   {.lr = lr,
+                    .beta1 = options_.beta1,
+                    .beta2 = options_.beta2,
+                    .eps = options_.eps,
+                    .coupled_decay = options_.optimizer == UpdateRule::adam},
+                   gradient_scale);
   }
 };
 
@@ -121,14 +128,11 @@ class Sgd : public StatefulOptimizer {
             options.momentum > 0.0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}) {}
 
  private:
-  void update(const Parameter& parameter, const std::vector<Tensor>& state, double lr,
-              double gradient_scale) override {
-    const ops::SgdStep step{.lr = lr,
-                            .momentum = options_.momentum,
-                            .weight_decay = decay_of(parameter),
-                            .gradient_scale = gradient_scale};
-    ops::sgd_step(parameter.variable.value(), parameter.variable.grad(), state.empty() ? Tensor() : state[0],
-                  step);
+  void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) override {
+    std::vector<ops::SgdSlot> slots;
+    for (const Update& u : updates)
+      slots.push_back({u.parameter, u.gradient, u.state.empty() ? Tensor() : u.state[0], u.weight_decay});
+    ops::sgd_step(slots, {.lr = lr, .momentum = options_.momentum}, gradient_scale);
   }
 };
 
@@ -151,16 +155,19 @@ std::unique_ptr<Optimizer> make_optimizer(const ParameterStore& store, const Opt
   return std::make_unique<Adam>(store, options);
 }
 
-double global_gradient_norm(const ParameterStore& store) {
-  double sum = 0.0;
+Tensor global_gradient_norm(const ParameterStore& store) {
+  std::vector<Tensor> gradients;
   for (const Parameter& parameter : store.parameters())
-    if (parameter.variable.grad().defined()) sum += ops::squared_norm(parameter.variable.grad());
-  return std::sqrt(sum);
+    if (parameter.variable.grad().defined()) gradients.push_back(parameter.variable.grad());
+  return ops::global_norm(gradients).to(store.device());
 }
 
-double clip_scale(double norm, double max_norm) {
+Tensor clip_scale(const Tensor& norm, double max_norm) {
   SMX_CHECK(max_norm >= 0.0, "[clip] expected a largest norm >= 0, got {}", max_norm);
-  return max_norm > 0.0 && norm > max_norm ? max_norm / norm : 1.0;
+  const Variable n(norm), nothing = ops::scale(n, 0.0);  // NaN where the norm is not finite
+  if (max_norm == 0.0) return ops::scale(nothing, 1.0, 1.0).value();
+  const Variable most(Tensor::full({}, max_norm, DType::f64, norm.device()));
+  return ops::add(ops::minimum(ops::div(most, n), 1.0), nothing).value();
 }
 
 }  // namespace simsmoe::nn

@@ -29,9 +29,10 @@ struct OptimizerOptions {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  // One update with learning rate lr; gradients are multiplied by gradient_scale first. A trainable parameter
-  // without a gradient (an expert that no token chose still gets zeros from grouped_matmul) is left as it is.
-  virtual void step(const ParameterStore& store, double lr, double gradient_scale = 1.0) = 0;
+  // One update with learning rate lr; gradients are multiplied by gradient_scale first: f64 [] on the device of the store,
+  // undefined for 1. Where it is not finite, no parameter changes. A trainable parameter without a gradient (an expert
+  // that no token chose still gets zeros from grouped_matmul) is left as it is.
+  virtual void step(const ParameterStore& store, double lr, const Tensor& gradient_scale = {}) = 0;
   virtual std::vector<NamedTensor> state() const = 0;  // shares memory with the optimizer
   virtual void load(const TensorFile& file) = 0;       // copies "optim.*"; UserError when they are others
   virtual std::int64_t steps() const = 0;
@@ -40,9 +41,10 @@ class Optimizer {
 // Throws UserError on values out of range.
 std::unique_ptr<Optimizer> make_optimizer(const ParameterStore& store, const OptimizerOptions& options);
 
-// sqrt of the sum of squares of all gradients, in double.
-double global_gradient_norm(const ParameterStore& store);
-// The factor that brings a norm down to max_norm: 1 when norm <= max_norm or max_norm == 0.
-double clip_scale(double norm, double max_norm);
+// sqrt of the sum of squares of all gradients: f64 [] on the device of the store.
+Tensor global_gradient_norm(const ParameterStore& store);
+// The factor that brings a norm down to max_norm: 1 where norm <= max_norm or max_norm == 0. Not finite where the norm is
+// not, so that nothing is updated. norm: f64 [] -> f64 []
+Tensor clip_scale(const Tensor& norm, double max_norm);
 
 }  // namespace simsmoe::nn

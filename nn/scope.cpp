@@ -20,10 +20,10 @@ void ParameterStore::preload(std::vector<NamedTensor> tensors) {
   has_preloaded_ = true;
 }
 
-std::vector<std::string> ParameterStore::unclaimed() const {
-  std::vector<std::string> names;
-  for (const auto& entry : preloaded_) names.push_back(entry.first);
-  return names;
+LoadReport ParameterStore::load_report() const {
+  LoadReport report{loaded_, initialised_, {}};
+  for (const auto& entry : preloaded_) report.ignored.push_back(entry.first);
+  return report;
 }
 
 const Parameter* ParameterStore::find(std::string_view name) const {
@@ -64,24 +64,27 @@ Tensor ParameterStore::claim(const std::string& name, const Shape& shape, DType 
   return here.shares_memory_with(tensor) ? here.clone() : here;
 }
 
+Tensor ParameterStore::claim_or_init(const std::string& name, const Shape& shape, DType dtype,
+                                     const Init& init) {
+  check_new(name);
+  Tensor tensor = claim(name, shape, dtype);
+  (tensor.defined() ? loaded_ : initialised_).push_back(name);
+  if (!tensor.defined()) tensor = init(shape, dtype, RandomKey{seed_, stream_of(name)}).to(device_);
+  SMX_CHECK(tensor.shape() == shape && tensor.dtype() == dtype,
+            "[store] initialiser of '{}' made {}, not {} {}", name, describe(tensor), name_of(dtype), shape);
+  return tensor;
+}
+
 Variable ParameterStore::create(std::string name, const Shape& shape, const Init& init,
                                 ParameterOptions options) {
-  check_new(name);
-  Tensor value = claim(name, shape, dtype_);
-  if (!value.defined()) value = init(shape, dtype_, RandomKey{seed_, stream_of(name)}).to(device_);
-  SMX_CHECK(value.shape() == shape && value.dtype() == dtype_,
-            "[store] initialiser of '{}' made {}, not {} {}", name, describe(value), name_of(dtype_), shape);
+  Tensor value = claim_or_init(name, shape, dtype_, init);
   index_.emplace(name, parameters_.size());
   parameters_.push_back({Variable(std::move(value), options.trainable, std::move(name)), options});
   return parameters_.back().variable;
 }
 
 Tensor ParameterStore::create_buffer(std::string name, const Shape& shape, DType dtype, const Init& init) {
-  check_new(name);
-  Tensor tensor = claim(name, shape, dtype);
-  if (!tensor.defined()) tensor = init(shape, dtype, RandomKey{seed_, stream_of(name)}).to(device_);
-  SMX_CHECK(tensor.shape() == shape && tensor.dtype() == dtype,
-            "[store] initialiser of '{}' made {}, not {} {}", name, describe(tensor), name_of(dtype), shape);
+  Tensor tensor = claim_or_init(name, shape, dtype, init);
   buffers_.push_back({std::move(name), tensor});
   return tensor;
 }

@@ -30,6 +30,12 @@ struct Parameter {
   ParameterOptions options;
 };
 
+// What became of a preload, by name: tensors that were adopted, drawn anew because the file lacks them, and left over
+// because nobody asked for them.
+struct LoadReport {
+  std::vector<std::string> loaded, initialised, ignored;
+};
+
 // Owns the parameters (learned or frozen) and buffers (state that is saved but has no gradient: counters,
 // biases).
 class ParameterStore {
@@ -41,12 +47,11 @@ class ParameterStore {
   // Tensors that later parameter() and buffer() calls adopt (as a copy, in the dtype they ask for) instead of
   // initialising. Another shape there throws UserError.
   void preload(std::vector<NamedTensor> tensors);
-  // After construction: names that were preloaded and nobody asked for. A non-empty answer is an error of the
-  // loader.
-  std::vector<std::string> unclaimed() const;
   // After preload(), parameters that are not among the preloaded tensors throw UserError when this is on
   // (default), else they are initialised (fine-tuning).
   void require_preloaded(bool on) { require_preloaded_ = on; }
+  // After construction. check_all_claimed() of nn/checkpoint.hpp refuses what was ignored.
+  LoadReport load_report() const;
 
   const std::vector<Parameter>& parameters() const { return parameters_; }  // in order of creation
   const std::vector<NamedTensor>& buffers() const { return buffers_; }
@@ -63,8 +68,9 @@ class ParameterStore {
   Variable create(std::string name, const Shape& shape, const Init& init, ParameterOptions options);
   Tensor create_buffer(std::string name, const Shape& shape, DType dtype, const Init& init);
   void check_new(const std::string& name) const;
-  // The preloaded tensor of that name, converted and moved to the device; undefined: initialise.
-  Tensor claim(const std::string& name, const Shape& shape, DType dtype);
+  // The preloaded tensor of that name, or what `init` makes, in this dtype and on the device.
+  Tensor claim_or_init(const std::string& name, const Shape& shape, DType dtype, const Init& init);
+  Tensor claim(const std::string& name, const Shape& shape, DType dtype);  // undefined: there is none
 
   std::uint64_t seed_;
   DType dtype_;
@@ -72,7 +78,8 @@ class ParameterStore {
   std::vector<Parameter> parameters_;
   std::vector<NamedTensor> buffers_;
   std::map<std::string, std::size_t, std::less<>> index_;
-  std::map<std::string, Tensor> preloaded_;  // what nobody has claimed yet
+  std::map<std::string, Tensor> preloaded_;        // what nobody has claimed yet
+  std::vector<std::string> loaded_, initialised_;  // in order of creation
   bool require_preloaded_ = true;
   bool has_preloaded_ = false;
 };

@@ -65,10 +65,12 @@ Speed measure(const Config& config, int steps) {
       Tape tape;
       nn::ForwardContext ctx;
       ctx.training = true;
+      ctx.step = ctx.draw = static_cast<std::uint64_t>(step);
       Variable loss = model.decoder->loss(tokens, targets, ctx);
       if (const Variable auxiliary = ctx.losses.total(); auxiliary.defined())
         loss = ops::add(loss, auxiliary);
       tape.backward(loss);
+      ctx.observed.end_step(ctx.step);
     }
     optimizer->step(model.store, config.train.lr);
     model.store.clear_grads();

@@ -5,10 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command_line.hpp"
-#include "apps/dataset.hpp"
-#include "apps/evaluation.hpp"
-#include "apps/model_factory.hpp"
-#include "apps/run_checkpoint.hpp"
+#include "apps/language_modelling.hpp"
 #include "apps/run_folder.hpp"
 
 namespace simsmoe::app {
@@ -62,9 +59,10 @@ int evaluate_command(Arguments arguments) {
   const Device device = machine.use(checkpoint.threads);
 
   const Corpus corpus = open_corpus(config.data);
-  const TokenSequence tokens(*checkpoint.tokenizer, corpus.bytes(split));
+  const std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(checkpoint);
+  const TokenSequence tokens(*tokenizer, corpus.bytes(split));
   const EvaluationBatches windows(tokens, config.train.batch, config.train.seq, batches);
-  const Model model(config, checkpoint.tokenizer->vocab_size(), device, std::move(checkpoint.model));
+  const Model model(config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
   const Evaluation result =
       evaluate(*model.decoder, windows, tokens.bytes_per_token(),
                {.compute_dtype = config.train.compute_dtype(), .experts_per_token = experts_per_token});

@@ -2,8 +2,7 @@
 
 #include "apps/commands/command_line.hpp"
 #include "apps/generation.hpp"
-#include "apps/model_factory.hpp"
-#include "apps/run_checkpoint.hpp"
+#include "apps/language_modelling.hpp"
 #include "apps/run_folder.hpp"
 
 namespace simsmoe::app {
@@ -39,12 +38,11 @@ int generate_command(Arguments arguments) {
   options.validate();
   RunCheckpoint checkpoint = load_run_checkpoint(find_checkpoint(path));
   const Device device = machine.use(checkpoint.threads);
-  const Model model(checkpoint.config, checkpoint.tokenizer->vocab_size(), device,
-                    std::move(checkpoint.model));
-  checkpoint.tokenizer->encode(prompt);  // refused before anything is printed
+  const std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(checkpoint);
+  const Model model(checkpoint.config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
+  tokenizer->encode(prompt);  // refused before anything is printed
   print_result(prompt);
-  generate(*model.decoder, *checkpoint.tokenizer, prompt, tokens, options,
-           checkpoint.config.train.compute_dtype(),
+  generate(*model.decoder, *tokenizer, prompt, tokens, options, checkpoint.config.train.compute_dtype(),
            [](std::string_view piece) { print_result(std::string(piece)); });
   print_result("\n");
   return 0;

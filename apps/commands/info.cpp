@@ -3,9 +3,8 @@
 #include <thread>
 
 #include "apps/commands/command_line.hpp"
+#include "apps/language_modelling.hpp"
 #include "apps/manifest.hpp"
-#include "apps/model_factory.hpp"
-#include "apps/run_checkpoint.hpp"
 #include "apps/run_folder.hpp"
 #include "engine/cpu/gemm.hpp"
 #include "engine/parallel_for.hpp"
@@ -33,11 +32,12 @@ std::string program_text() {
 
 std::string checkpoint_text(const std::string& file) {
   RunCheckpoint checkpoint = load_run_checkpoint(file);
-  const Model model(checkpoint.config, checkpoint.tokenizer->vocab_size(), kCpu, std::move(checkpoint.model));
+  const Model model(checkpoint.config, tokenizer_of(checkpoint)->vocab_size(), kCpu,
+                    std::move(checkpoint.model));
   const nn::Account account = model.decoder->account();
   std::string text =
       fmt::format("# {}, step {}, best validation {:.4f} bits per character, {}\n", file,
-                  checkpoint.state.step, checkpoint.state.best_bpc,
+                  checkpoint.state.step, checkpoint.state.best_score,
                   checkpoint.optimizer.tensors.empty() ? "without optimizer state" : "with optimizer state");
   text += dump_config(checkpoint.config) + "\n";
   for (const nn::Parameter& parameter : model.store.parameters())

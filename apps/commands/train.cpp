@@ -5,7 +5,6 @@
 #include <sstream>
 
 #include "apps/commands/command_line.hpp"
-#include "apps/data/compression.hpp"
 #include "apps/folder_lock.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/training_run.hpp"
@@ -59,9 +58,8 @@ std::unique_ptr<TrainingRun> begin(Trainer& trainer, const std::string& path,
 }
 
 void announce(const Trainer& trainer, const std::string& folder) {
-  const nn::Account account = trainer.model().decoder->account();
-  log_info("{}: {} tokens to train on, vocabulary {}", trainer.data().corpus.name(),
-           trainer.data().train.size(), trainer.data().tokenizer->vocab_size());
+  const nn::Account account = trainer.task().account();
+  log_info("{}", trainer.task().headline());
   log_info("{:.2f} M parameters, {:.2f} M of them active per token, {:.1f} MFLOP per token forward",
            static_cast<double>(account.parameters) / 1e6,
            static_cast<double>(account.active_parameters) / 1e6, account.flops_per_token / 1e6);
@@ -77,18 +75,11 @@ void announce(const Trainer& trainer, const std::string& folder) {
     log_info("steps {} to {}, run folder {}", trainer.state().step + 1, trainer.config().train.steps, folder);
 }
 
-void print_summary(Trainer& trainer, const std::string& folder) {
-  constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is sampled, and not compressed
-  const std::string_view text = trainer.data().corpus.bytes(Split::valid);
-  const bool whole = text.size() <= kAffordable;
-  const Evaluation result = whole ? trainer.validate_all() : trainer.validate();
-  std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens)\n",
-                                  result.bits_per_byte, result.tokens, trainer.data().valid.size() - 1);
-  if (whole)
-    lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
-                         gzip_bits_per_byte(text), xz_bits_per_byte(text));
-  lines += fmt::format("sample      {}\nrun folder  {}\n", trainer.sample(), folder);
-  print_result(lines);
+void print_summary(const Task& task, const std::string& folder) {
+  std::string lines = task.summary();
+  if (const std::string sample = task.sample(); !sample.empty())
+    lines += fmt::format("sample      {}\n", sample);
+  print_result(lines + fmt::format("run folder  {}\n", folder));
 }
 
 void print_profile(const std::string& trace_file) {
@@ -144,7 +135,7 @@ int train_command(Arguments arguments) {
              path);
     return kInterruptedExitCode;
   }
-  print_summary(*trainer, path);
+  print_summary(trainer->task(), path);
   return 0;
 }
 

@@ -31,17 +31,20 @@
 #include "moe/routers/routers.hpp"
 #include "moe/routers/score_map.hpp"
 #include "moe/unit_rows.hpp"
+#include "ops/choices.hpp"
+#include "ops/compare.hpp"
 #include "ops/index.hpp"
 #include "ops/layout.hpp"
 #include "ops/loss.hpp"
-#include "ops/routing.hpp"
 #include "ops/softmax.hpp"
+#include "ops/sort.hpp"
 
 namespace simsmoe::moe {
 
 namespace {
 
 constexpr double kVersion1Factor = 5.0;
+constexpr double kTiny = 1e-30;  // a number with a logarithm in every dtype
 
 // The outputs of all experts on all tokens, expert after expert. x: [N, D] -> [E * N, D]
 Variable run_all(const Variable& x, const Experts& experts, const nn::ForwardContext& ctx, DType dtype) {
@@ -68,9 +71,9 @@ class CompeteRouter : public Router {
       options_.response = options_.version == 2 ? Response::softplus : Response::norm;
   }
 
-  RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) const override {
     const Variable logits = scores_(x);
-    if (!ctx.training || x.size(0) == 0 || !schedule_.competes(ctx.step))
+    if (!ctx.training || x.size(0) == 0 || !schedule_.competes(ctx))
       return select_topk(logits, k_(ctx), order_);
     const Variable outputs = run_all(x, experts, ctx, logits.dtype());
     const std::int64_t n = x.size(0), all = experts.count();
@@ -111,7 +114,7 @@ class CompeteRouter : public Router {
     if (options_.router_weight > 0.0) ctx.losses.add("router", path_, options_.router_weight, loss);
     if (options_.diversity_weight > 0.0 && best.size(1) > 1)
       ctx.losses.add("diversity", path_, options_.diversity_weight, diversity(outputs, best));
-    return {.weights = ops::div(kept, ops::scale(ops::sum(kept, -1, true), 1.0, 1e-20)),
+    return {.weights = ops::div(kept, ops::add(ops::sum(kept, -1, true), 1e-20)),
             .experts = best,
             .logits = {},
             .probabilities = outcome};
@@ -120,9 +123,7 @@ class CompeteRouter : public Router {
   // The sum of all cosines is the squared length of the sum of unit vectors. outputs: [E * N, D], best: [N, k] -> []
   static Variable diversity(const Variable& outputs, const Tensor& best) {
     const std::int64_t n = best.size(0), k = best.size(1);
-    std::vector<std::int64_t> rows = best.to_vector<std::int64_t>();
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = rows[i] * n + static_cast<std::int64_t>(i) / k;
-    const Variable winners = ops::index_select(outputs, Tensor::from(rows, {n * k}).to(outputs.device()));
+    const Variable winners = ops::index_select(outputs, ops::rows_by_expert(best));
     const Variable unit = ops::reshape(unit_rows(winners), {n, k, outputs.size(1)});
     const Variable pairs = ops::sub(ops::sum(ops::square(ops::sum(unit, 1))), ops::sum(ops::square(unit)));
     return ops::scale(pairs, 1.0 / static_cast<double>(n * k * k));
@@ -131,8 +132,9 @@ class CompeteRouter : public Router {
   RouterOutput compete_version1(Variable strength, const Variable& logits, nn::ForwardContext& ctx) const {
     if (options_.combine_router) strength = ops::scale(ops::add(strength, logits), 0.5);
     RouterOutput out = select_topk(strength, k_(ctx), SelectionOrder::topk_softmax);
-    const Variable winners(chosen_mask(out.experts, logits.size(1), logits.dtype()));
-    const Variable target = ops::softmax(ops::add(strength.detach(), ops::scale(winners, 1e10, -1e10)));
+    const Tensor winners = ops::choice_mask(out.experts, logits.size(1), DType::u8);
+    const Variable lost(Tensor::full({}, -1e10, logits.dtype(), logits.device()));
+    const Variable target = ops::softmax(ops::where(winners, strength.detach(), lost));
     if (options_.router_weight > 0.0)
       ctx.losses.add(
           "router", path_, options_.router_weight,
@@ -147,12 +149,9 @@ class CompeteRouter : public Router {
 
   // mean_t sum_e q (log q - log softmax(g)); 0 log 0 = 0. q: a constant. [N, E], [N, E] -> []
   static Variable kl(const Variable& q, const Variable& logits) {
-    double negative_entropy = 0.0;
-    for (const double p : q.value().to_vector<double>())
-      if (p > 0.0) negative_entropy += p * std::log(p);
-    const double tokens = static_cast<double>(logits.size(0));
-    return ops::scale(ops::sum(ops::mul(q, ops::log_softmax(logits))), -1.0 / tokens,
-                      negative_entropy / tokens);
+    const Variable log_q = ops::log(ops::maximum(q, kTiny));
+    return ops::scale(ops::sum(ops::mul(q, ops::sub(log_q, ops::log_softmax(logits)))),
+                      1.0 / static_cast<double>(logits.size(0)));
   }
 
   CompeteOptions options_;

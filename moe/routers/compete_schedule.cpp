@@ -67,29 +67,37 @@ CompeteSchedule::CompeteSchedule(const nn::Scope& scope, const CompeteOptions& o
                     options_.rate, layers_, options_.max_layers));
 }
 
-bool CompeteSchedule::competes(std::uint64_t step) {
-  const std::uint64_t window = step / kWindow, at = step % kWindow;
-  if (window_.to_vector<std::int64_t>()[0] != static_cast<std::int64_t>(window)) {
-    std::vector<std::uint8_t> row(kWindow, 0);
-    if (options_.version == 2) {
-      const std::int64_t begin = static_cast<std::int64_t>(window) * kWindow;
-      const std::int64_t first = std::clamp<std::int64_t>(first_step_ - begin, 0, kWindow);
-      row = draw_capped_plan(key_, window, layers_, kWindow, first, options_.rate,
-                             options_.max_layers)[static_cast<std::size_t>(layer_)];
-    } else {
-      for (std::uint64_t s = 0; s < row.size(); ++s) {
-        const std::uint64_t now = window * kWindow + s;
-        const std::uint64_t draw =
-            options_.by_lambda() ? now / static_cast<std::uint64_t>(options_.iteration) : now;
-        const double chance =
-            options_.by_lambda() ? 2.0 / (2.0 + std::sqrt(static_cast<double>(draw) + 1.0)) : options_.rate;
-        row[s] = random_uniform(key_, draw, static_cast<std::uint64_t>(layer_)) < chance ? 1 : 0;
-      }
-    }
-    plan_.copy_from(Tensor::from(row, {kWindow}));
-    window_.fill(static_cast<double>(window));
+bool CompeteSchedule::competes(nn::ForwardContext& ctx) const {
+  const std::uint64_t window = ctx.step / kWindow, at = ctx.step % kWindow;
+  if (window_.to_vector<std::int64_t>()[0] == static_cast<std::int64_t>(window))
+    return plan_.to_vector<std::uint8_t>()[at] != 0;
+  const std::vector<std::uint8_t> row = drawn(window);
+  ctx.observed.note(*this, Tensor::from(row, {kWindow}));
+  return row[at] != 0;
+}
+
+void CompeteSchedule::end_step(std::span<const Tensor> seen, std::uint64_t step) const {
+  plan_.copy_from(seen.back());
+  window_.fill(static_cast<double>(step / kWindow));
+}
+
+std::vector<std::uint8_t> CompeteSchedule::drawn(std::uint64_t window) const {
+  const std::int64_t begin = static_cast<std::int64_t>(window) * kWindow;
+  if (options_.version == 2) {
+    const std::int64_t first = std::clamp<std::int64_t>(first_step_ - begin, 0, kWindow);
+    return draw_capped_plan(key_, window, layers_, kWindow, first, options_.rate,
+                            options_.max_layers)[static_cast<std::size_t>(layer_)];
   }
-  return plan_.to_vector<std::uint8_t>()[at] != 0;
+  std::vector<std::uint8_t> row(kWindow, 0);
+  for (std::uint64_t s = 0; s < row.size(); ++s) {
+    const std::uint64_t now = window * kWindow + s;
+    const std::uint64_t draw =
+        options_.by_lambda() ? now / static_cast<std::uint64_t>(options_.iteration) : now;
+    const double chance =
+        options_.by_lambda() ? 2.0 / (2.0 + std::sqrt(static_cast<double>(draw) + 1.0)) : options_.rate;
+    row[s] = random_uniform(key_, draw, static_cast<std::uint64_t>(layer_)) < chance ? 1 : 0;
+  }
+  return row;
 }
 
 }  // namespace simsmoe::moe

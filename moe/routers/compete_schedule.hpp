@@ -14,7 +14,7 @@
 
 namespace simsmoe::moe {
 
-class CompeteSchedule {
+class CompeteSchedule : public nn::Learner {
  public:
   static constexpr std::int64_t kWindow = 1000;
 
@@ -22,9 +22,13 @@ class CompeteSchedule {
   // often than max_layers allows.
   CompeteSchedule(const nn::Scope& scope, const CompeteOptions& options, const nn::Site& site);
 
-  bool competes(std::uint64_t step);
+  // In a pass of ctx.step. The first passes of a new window note its plan, which end_step() writes down.
+  bool competes(nn::ForwardContext& ctx) const;
+  void end_step(std::span<const Tensor> seen, std::uint64_t step) const override;
 
  private:
+  std::vector<std::uint8_t> drawn(std::uint64_t window) const;  // [kWindow], 1 = competes
+
   CompeteOptions options_;
   std::int64_t layer_, layers_, first_step_;
   RandomKey key_;

@@ -15,9 +15,10 @@
 #include "moe/k_schedule.hpp"
 #include "moe/routers/routers.hpp"
 #include "moe/routers/score_map.hpp"
+#include "ops/choices.hpp"
 #include "ops/layout.hpp"
-#include "ops/routing.hpp"
 #include "ops/softmax.hpp"
+#include "ops/sort.hpp"
 
 namespace simsmoe::moe {
 
@@ -28,21 +29,14 @@ class ExpertChoiceRouter : public Router {
   ExpertChoiceRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
       : k_(options, site.steps), scores_(scope, options, site, false) {}
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable logits = scores_(x), probabilities = ops::softmax(logits);
     const std::int64_t tokens = logits.size(0), all = logits.size(1);
     const std::int64_t each = std::min(tokens, (tokens * k_(ctx) + all - 1) / all);
-    std::vector<std::int32_t> choice(static_cast<std::size_t>(tokens * all), -1);
-    if (each > 0) {
-      const Tensor taken = ops::topk(ops::transpose(probabilities.detach()), each).indices;  // [E, C]
-      const std::vector<std::int64_t> token = taken.to_vector<std::int64_t>();
-      for (std::int64_t e = 0; e < all; ++e)
-        for (std::int64_t i = 0; i < each; ++i)
-          choice[static_cast<std::size_t>(token[static_cast<std::size_t>(e * each + i)] * all + e)] =
-              static_cast<std::int32_t>(e);
-    }
+    const Tensor taken = each > 0 ? ops::topk(ops::transpose(probabilities.detach()), each).indices
+                                  : Tensor::empty({all, 0}, DType::i32, x.device());  // [E, C]
     return {.weights = probabilities,
-            .experts = Tensor::from(choice, {tokens, all}).to(x.device()),
+            .experts = ops::choices_of_tokens(taken, tokens),
             .logits = logits,
             .balance = 0.0};
   }

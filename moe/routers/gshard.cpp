@@ -13,6 +13,9 @@
 #include "moe/balance_losses.hpp"
 #include "moe/routers/routers.hpp"
 #include "moe/routers/score_map.hpp"
+#include "ops/choices.hpp"
+#include "ops/compare.hpp"
+#include "ops/layout.hpp"
 #include "ops/random.hpp"
 #include "ops/softmax.hpp"
 #include "ops/unary.hpp"
@@ -38,7 +41,7 @@ class GshardRouter : public Router {
           fmt::format("moe.router = gshard needs moe.experts of at least 2, got {}", options.experts));
   }
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     RouterOutput out = select_topk(scores_(x), 2, SelectionOrder::topk_softmax);
     out.balance = 0.0;
     if (!ctx.training) return out;
@@ -60,17 +63,15 @@ class GshardRouter : public Router {
     if (z_weight_ > 0.0) ctx.losses.add("z", path_, z_weight_, z_loss(out.logits));
   }
 
+  // In f64: the weight against a draw of 32 bits, one per token.
   Tensor drop_second(const RouterOutput& out, const nn::ForwardContext& ctx) const {
     const std::int64_t tokens = out.experts.size(0);
-    const Tensor experts = out.experts.to(kCpu).clone();
-    const auto choice = experts.host<std::int32_t>();
-    const std::vector<double> weights = out.weights.value().to_vector<double>();
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      const auto second = static_cast<std::size_t>(2 * t + 1);
-      if (2.0 * weights[second] < random_uniform(key_, ctx.draw, static_cast<std::uint64_t>(t)))
-        choice[second] = -1;
-    }
-    return experts.to(out.experts.device());
+    const Device device = out.experts.device();
+    const auto first = static_cast<std::uint64_t>(ctx.first_token);
+    const Variable drawn(ops::uniform({tokens, 1}, DType::f64, key_, ctx.draw, device, first));
+    const Variable least = ops::concat({Variable(Tensor::zeros({tokens, 1}, DType::f64, device)), drawn}, 1);
+    const Variable doubled = ops::scale(ops::cast(out.weights.detach(), DType::f64), 2.0);
+    return ops::keep_choices(out.experts, ops::greater_equal(doubled.value(), least.value()));
   }
 
   std::string path_;

@@ -44,16 +44,11 @@ class HashRouter : public Router {
                           });
   }
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
-    const std::int64_t tokens = x.size(0), k = table_.size(1), vocab = table_.size(0);
-    const std::vector<std::int64_t> ids = token_ids("hash", ctx, tokens, vocab).to_vector<std::int64_t>();
-    const std::vector<std::int32_t> table = table_.to_vector<std::int32_t>();
-    std::vector<std::int32_t> choice;
-    for (const std::int64_t id : ids)
-      for (std::int64_t j = 0; j < k; ++j) choice.push_back(table[static_cast<std::size_t>(id * k + j)]);
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
+    const std::int64_t tokens = x.size(0), k = table_.size(1);
     const Tensor weights = Tensor::full({tokens, k}, 1.0 / static_cast<double>(k), dtype_, x.device());
     return {.weights = Variable(weights),
-            .experts = Tensor::from(choice, {tokens, k}).to(x.device()),
+            .experts = ops::index_select(table_, token_ids("hash", ctx, tokens)),
             .logits = {},
             .balance = 0.0};
   }

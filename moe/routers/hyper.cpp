@@ -36,7 +36,8 @@ struct HyperOptions {
 class HyperRouter : public Router {
  public:
   HyperRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site, const HyperOptions& own)
-      : k_(o, site.steps),
+      : path_(scope.path()),
+        k_(o, site.steps),
         order_(o.router_order),
         experts_(o.experts),
         dim_(site.dim),
@@ -46,7 +47,7 @@ class HyperRouter : public Router {
         down_(scope / "down", own.size, experts_ * (dim_ + 1),
               {.init_std = kInitStd, .trainable = own.trainable}) {}
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Generated router = generated(ctx);
     RouterOutput out = select_topk(
         ops::linear(nn::to_dtype(x, router.weight.dtype()), router.weight, router.bias), k_(ctx), order_);
@@ -69,24 +70,24 @@ class HyperRouter : public Router {
     Variable weight, bias;  // [E, D], [E]
   };
 
-  Generated generated(const nn::ForwardContext& ctx) {
+  Generated generated(nn::ForwardContext& ctx) const {
     const bool constant = !ctx.training && Tape::current() == nullptr;
-    if (!constant) cache_ = {};
-    if (constant && cache_.weight.defined()) return cache_;
+    if (const auto known = ctx.memo.find(path_); constant && known != ctx.memo.end())
+      return {known->second[0], known->second[1]};
     const Variable h = ops::relu(ops::linear(seed_, up_.weight, up_.bias));
     const Variable table = ops::reshape(ops::linear(h, down_.weight, down_.bias), {experts_, dim_ + 1});
     Generated made{ops::slice(table, 1, 0, dim_),
                    ops::reshape(ops::slice(table, 1, dim_, dim_ + 1), {experts_})};
-    if (constant) cache_ = made;
+    if (constant) ctx.memo[path_] = {made.weight, made.bias};
     return made;
   }
 
+  std::string path_;
   KSchedule k_;
   SelectionOrder order_;
   std::int64_t experts_, dim_;
   Variable seed_;  // [1, D]
   nn::Linear up_, down_;
-  Generated cache_;  // in inference
 };
 
 }  // namespace

@@ -19,12 +19,14 @@
 #include "nn/init.hpp"
 #include "nn/layers.hpp"
 #include "ops/binary.hpp"
+#include "ops/choices.hpp"
+#include "ops/compare.hpp"
 #include "ops/layout.hpp"
 #include "ops/matmul.hpp"
 #include "ops/random.hpp"
 #include "ops/reduce.hpp"
-#include "ops/routing.hpp"
 #include "ops/softmax.hpp"
+#include "ops/sort.hpp"
 #include "ops/unary.hpp"
 
 namespace simsmoe::moe {
@@ -64,13 +66,14 @@ class NoisyTopkRouter : public Router {
     noise_ = scope.parameter("noise", {o.experts, site.dim}, init);
   }
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable in = nn::to_dtype(x, clean_.dtype());
     const Variable clean = ops::linear(in, clean_);
     RouterOutput out;
     if (ctx.training) {
       const Variable spread = ops::scale(ops::softplus(ops::linear(in, noise_)), 1.0, floor_);
-      const Tensor drawn = ops::normal(clean.shape(), clean.dtype(), key_, ctx.draw, clean.device());
+      const Tensor drawn = ops::normal(clean.shape(), clean.dtype(), key_, ctx.draw, clean.device(),
+                                       static_cast<std::uint64_t>(ctx.first_token * clean.size(1)));
       const Variable noisy = ops::add(clean, ops::mul(spread, Variable(drawn)));
       out = select_topk(noisy, k_(ctx), SelectionOrder::topk_softmax);
       if (x.size(0) > 0) add_losses(clean, spread, noisy, out.experts, ctx);
@@ -90,7 +93,7 @@ class NoisyTopkRouter : public Router {
   void add_losses(const Variable& clean, const Variable& spread, const Variable& noisy, const Tensor& experts,
                   nn::ForwardContext& ctx) const {
     const std::int64_t k = experts.size(1), all = noisy.size(1);
-    const Tensor chosen = chosen_mask(experts, all, noisy.dtype());
+    const Tensor chosen = ops::choice_mask(experts, all, DType::u8);
     if (importance_weight_ > 0.0)
       ctx.losses.add("importance", path_, importance_weight_,
                      cv_squared(ops::sum(gates(noisy, chosen, k), 0)));
@@ -101,30 +104,28 @@ class NoisyTopkRouter : public Router {
 
   // w as a full matrix, 0 where nothing was chosen. [N, E]
   static Variable gates(const Variable& noisy, const Tensor& chosen, std::int64_t k) {
-    const Variable mask(chosen);
-    if (k == 1) return ops::mul(ops::softmax(noisy), mask);
-    return ops::softmax(ops::add(noisy, ops::scale(mask, 1e30, -1e30)));
+    const auto otherwise = [&](double value) {
+      return Variable(Tensor::full({}, value, noisy.dtype(), noisy.device()));
+    };
+    if (k == 1) return ops::where(chosen, ops::softmax(noisy), otherwise(0.0));
+    return ops::softmax(ops::where(chosen, noisy, otherwise(-1e30)));
   }
 
   // The probability that e would be among the k largest if its noise alone were drawn again. [N, E]
   static Variable chances(const Variable& clean, const Variable& spread, const Variable& noisy,
                           const Tensor& chosen, std::int64_t k) {
-    const Variable best = ops::topk(noisy, k + 1).values, in(chosen), out = ops::scale(in, -1.0, 1.0);
+    const Variable best = ops::topk(noisy, k + 1).values;
     const Variable if_in = ops::slice(best, 1, k, k + 1), if_out = ops::slice(best, 1, k - 1, k);
-    const Variable threshold = ops::add(ops::mul(in, if_in), ops::mul(out, if_out));
+    const Variable threshold = ops::where(chosen, if_in, if_out);
     // Very negative scores round the spread to 0, and 0 / 0 has no gradient.
-    const Variable bounded =
-        ops::scale(ops::relu(ops::scale(spread, 1.0, -kSmallestSpread)), 1.0, kSmallestSpread);
+    const Variable bounded = ops::maximum(spread, kSmallestSpread);
     return ops::normal_cdf(ops::div(ops::sub(clean, threshold), bounded));
   }
 
   // The squared coefficient of variation of v: [E].
   Variable cv_squared(const Variable& v) const {
-    const auto n = static_cast<double>(v.size(0));
-    const Variable mean = ops::mean(v);
-    const Variable variance = ops::mean(ops::square(ops::sub(v, mean)));
-    const double correction = unbiased_ && n > 1.0 ? n / (n - 1.0) : 1.0;
-    return ops::scale(ops::div(variance, ops::scale(ops::square(mean), 1.0, 1e-10)), correction);
+    const Variable variance = ops::var(v, 0, false, unbiased_ && v.size(0) > 1 ? 1.0 : 0.0);
+    return ops::div(variance, ops::add(ops::square(ops::mean(v)), 1e-10));
   }
 
   KSchedule k_;

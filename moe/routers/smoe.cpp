@@ -31,7 +31,7 @@ class SmoeRouter : public Router {
         scores_(scope, options, site, options.reference(), trainable),
         trainable_(trainable) {}
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     RouterOutput out = select_topk(scores_(x), k_(ctx), order_);
     out.balance = trainable_ ? 1.0 : 0.0;
     return out;

@@ -24,11 +24,11 @@
 #include "moe/routers/token_ids.hpp"
 #include "moe/unit_rows.hpp"
 #include "nn/layers.hpp"
+#include "ops/choices.hpp"
 #include "ops/index.hpp"
-#include "ops/layout.hpp"
 #include "ops/matmul.hpp"
-#include "ops/routing.hpp"
 #include "ops/softmax.hpp"
+#include "ops/sort.hpp"
 
 namespace simsmoe::moe {
 
@@ -50,15 +50,14 @@ struct StableMoeOptions {
   }
 };
 
-class StableMoeRouter : public Router {
+class StableMoeRouter : public Router, public nn::Learner {
  public:
   StableMoeRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site,
                   const StableMoeOptions& own)
       : options_(own),
         k_(o, site.steps),
         path_(scope.path()),
-        vocab_(site.vocab),
-        steps_(static_cast<double>(site.steps)) {
+        first_of_stage2_(own.stage1 * static_cast<double>(site.steps)) {
     require_vocabulary("stablemoe", site);
     if (site.steps < 1)
       throw UserError("moe.router = stablemoe has two stages and needs the number of training steps");
@@ -71,11 +70,12 @@ class StableMoeRouter : public Router {
     stage_ = scope.buffer("stage", {1}, DType::i64, 1.0);
   }
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable scores = ops::linear(nn::to_dtype(x, centroids_.dtype()), centroids_);
-    if (ctx.training && static_cast<double>(ctx.step) >= options_.stage1 * steps_) stage_.fill(2.0);
-    const bool stage1 = ctx.training && stage_.to_vector<std::int64_t>()[0] == 1;
-    const Tensor ids = token_ids("stablemoe", ctx, x.size(0), vocab_);
+    const bool over = static_cast<double>(ctx.step) >= first_of_stage2_;
+    if (ctx.training && over) ctx.observed.note(*this, {});
+    const bool stage1 = ctx.training && !over && stage_.to_vector<std::int64_t>()[0] == 1;
+    const Tensor ids = token_ids("stablemoe", ctx, x.size(0));
     const Tensor best = ops::topk((stage1 ? scores : distilled_scores(ids)).detach(), k_(ctx)).indices;
     if (stage1 && x.size(0) > 0) add_losses(scores, ids, best, ctx);
     const Variable kept = ops::take_along_last(scores, best);
@@ -91,6 +91,9 @@ class StableMoeRouter : public Router {
     return {maps + words_.value().numel(), maps + d, 2.0 * static_cast<double>(maps)};
   }
 
+  // A pass was in the time of stage 2.
+  void end_step(std::span<const Tensor> /*seen*/, std::uint64_t /*step*/) const override { stage_.fill(2.0); }
+
  private:
   Variable distilled_scores(const Tensor& ids) const {  // [N] -> [N, E]
     return ops::linear(ops::embedding(words_, ids), distilled_);
@@ -102,12 +105,12 @@ class StableMoeRouter : public Router {
     const std::int64_t all = scores.size(1);
     if (options_.balance_weight > 0.0) {
       const double mean_load = tokens * static_cast<double>(best.size(1)) / static_cast<double>(all);
-      std::vector<double> excess = ops::expert_histogram(best, all).to_vector<double>();
-      for (double& load : excess) load = (load - mean_load) / mean_load;
-      const Variable slope(Tensor::from(excess, {all}).to(scores.dtype()).to(scores.device()));
-      const Variable mine = ops::mul(ops::sigmoid(scores), Variable(chosen_mask(best, all, scores.dtype())));
+      const Variable load(ops::choice_counts(best, all, best.size(0), 0, DType::f64));  // [1, E]
+      const Variable excess = ops::cast(ops::div(ops::sub(load, mean_load), mean_load), scores.dtype());
+      const Variable mine =
+          ops::mul(ops::sigmoid(scores), Variable(ops::choice_mask(best, all, scores.dtype())));
       ctx.losses.add("balance", path_, options_.balance_weight,
-                     ops::scale(ops::sum(ops::mul(mine, slope)), 1.0 / tokens));
+                     ops::scale(ops::sum(ops::mul(mine, excess)), 1.0 / tokens));
     }
     if (options_.distill_weight > 0.0) {
       const Variable log_p = ops::log_softmax(distilled_scores(ids));
@@ -119,8 +122,7 @@ class StableMoeRouter : public Router {
   StableMoeOptions options_;
   KSchedule k_;
   std::string path_;
-  std::int64_t vocab_;
-  double steps_;
+  double first_of_stage2_;
   Variable centroids_, words_, distilled_;  // [E, D], [V, d], [E, d]
   Tensor stage_;                            // i64 [1]: 1 or 2
 };
@@ -132,7 +134,7 @@ class StableMoeLiteRouter : public Router {
         order_(o.router_order),
         centroids_(scope.parameter("centroids", {o.experts, site.dim}, nn::init::orthogonal(0.32))) {}
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable scores = ops::linear(nn::to_dtype(x, centroids_.dtype()), unit_rows(centroids_));
     RouterOutput out = select_topk(scores, k_(ctx), order_);
     out.probabilities = ops::softmax(ops::scale(scores, 1.0 / 0.3));

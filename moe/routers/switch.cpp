@@ -38,7 +38,7 @@ class SwitchRouter : public Router {
           fmt::format("moe.router = switch sends a token to one expert: moe.k must be 1, got {}", options.k));
   }
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const bool noisy = ctx.training && jitter_ > 0.0;
     const Variable in = nn::to_dtype(x, scores_.map.weight.dtype());
     Variable logits = scores_(noisy && !on_logits_ ? ops::mul(in, noise_like(in, 1.0, ctx)) : in);
@@ -51,7 +51,8 @@ class SwitchRouter : public Router {
  private:
   // U[middle - eps, middle + eps) in the shape of x
   Variable noise_like(const Variable& x, double middle, const nn::ForwardContext& ctx) const {
-    const Tensor u = ops::uniform(x.shape(), x.dtype(), key_, ctx.draw, x.device());
+    const Tensor u = ops::uniform(x.shape(), x.dtype(), key_, ctx.draw, x.device(),
+                                  static_cast<std::uint64_t>(ctx.first_token * x.size(1)));
     return ops::scale(Variable(u), 2.0 * jitter_, middle - jitter_);
   }
 

@@ -6,7 +6,7 @@
 #define SIMSMOE_ROUTERS(router)                                                                   \
   router(smoe) router(noisy_topk) router(switch) router(gshard) router(sigmoid) router(loss_free) \
       router(random) router(hash) router(expert_choice) router(xmoe) router(stablemoe)            \
-          router(stablemoe_lite) router(smoe_dropout) router(hyper) router(compete)
+          router(stablemoe_lite) router(smoe_dropout) router(hyper) router(compete) router(remoe)
 
 namespace simsmoe::moe {
 

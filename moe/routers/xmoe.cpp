@@ -3,23 +3,24 @@
 //   z_t = R x_t                                     R: [d, D], d = xmoe.dim: E / 2, and 8 in the reference
 //   paper      g_te = cos(z_t, c_e) / max(tau, 1e-4)    c: [E, d], tau learnable, 0.3 at the start
 //              balance loss on softmax(g)
-//   reference  c_e <- 1.5 c_e / |c_e| before each training pass, outside of the gradient
+//   reference  c_e <- 1.5 c_e / |c_e| before the training passes of a step, outside of the gradient
 //              g_te = z_t . c_e / |c_e|                  the token's length stays in; no temperature
 //              balance loss on softmax(g / 0.3)
 //   both       S_t = the k largest, w_t = softmax(g_t[S_t])      (or the other order: moe.router_order)
 //
-// Evaluation leaves c alone in the reference form, too: g does not depend on its length. The published code puts the
+// Evaluation leaves c alone in the reference form, too: g does not depend on its length. A pass reads the rescaled c and
+// hands its gradient to c as it is; the owner of the step writes it down before the optimizer. The published code puts the
 // smallest finite score in the place of one that is not; here such a score ends the training with its name. Sources:
 // Chi et al. 2022 (arXiv 2204.09179), section 3; the code of SimSMoE and CompeteSMoE, which does not normalise the
 // token.
 
 #include <algorithm>
-#include <cmath>
 
 #include "moe/k_schedule.hpp"
 #include "moe/routers/routers.hpp"
 #include "moe/unit_rows.hpp"
 #include "nn/layers.hpp"
+#include "ops/layout.hpp"
 #include "ops/matmul.hpp"
 #include "ops/softmax.hpp"
 
@@ -39,7 +40,7 @@ struct XmoeOptions {
   }
 };
 
-class XmoeRouter : public Router {
+class XmoeRouter : public Router, public nn::Learner {
  public:
   XmoeRouter(const nn::Scope& scope, const MoeOptions& o, const nn::Site& site, const XmoeOptions& own)
       : k_(o, site.steps), order_(o.router_order), reference_(o.reference()) {
@@ -53,11 +54,15 @@ class XmoeRouter : public Router {
           scope.parameter("temperature", {1}, nn::init::constant(kTau), {.trainable = true, .decay = false});
   }
 
-  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) override {
-    if (reference_ && ctx.training) rescale_centroids();
+  RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable z = ops::linear(nn::to_dtype(x, down_.dtype()), down_);
-    const Variable cosines = ops::linear(reference_ ? z : unit_rows(z), unit_rows(centroids_));
-    if (!reference_) return select_topk(ops::div(cosines, temperature()), k_(ctx), order_);
+    if (!reference_) {
+      const Variable cosines = ops::linear(unit_rows(z), unit_rows(centroids_));
+      return select_topk(ops::div(cosines, ops::maximum(tau_, kSmallestTau)), k_(ctx), order_);
+    }
+    const Variable c = ctx.training ? ops::straight_through(centroids_, rescaled_centroids()) : centroids_;
+    if (ctx.training) ctx.observed.note(*this, {});
+    const Variable cosines = ops::linear(z, unit_rows(c));
     RouterOutput out = select_topk(cosines, k_(ctx), order_);
     out.probabilities = ops::softmax(ops::scale(cosines, 1.0 / kTau));
     return out;
@@ -69,23 +74,14 @@ class XmoeRouter : public Router {
     return {all, all, 2.0 * static_cast<double>(maps)};
   }
 
- private:
-  // max(tau, 1e-4) [1]
-  Variable temperature() const {
-    return ops::scale(ops::relu(ops::scale(tau_, 1.0, -kSmallestTau)), 1.0, kSmallestTau);
+  void end_step(std::span<const Tensor> /*seen*/, std::uint64_t /*step*/) const override {
+    centroids_.value().copy_from(rescaled_centroids());
   }
 
-  void rescale_centroids() const {
-    const Tensor& c = centroids_.value();
-    const std::size_t d = static_cast<std::size_t>(c.size(1));
-    std::vector<double> values = c.to_vector<double>();
-    for (std::size_t row = 0; row < values.size(); row += d) {
-      double square = 0.0;
-      for (std::size_t i = 0; i < d; ++i) square += values[row + i] * values[row + i];
-      const double factor = 1.5 / std::sqrt(std::max(square, kSmallestSquare));
-      for (std::size_t i = 0; i < d; ++i) values[row + i] *= factor;
-    }
-    c.copy_from(Tensor::from(values, c.shape()).to(c.dtype()));
+ private:
+  Tensor rescaled_centroids() const {
+    const Variable c = ops::cast(centroids_.detach(), DType::f64);
+    return ops::cast(ops::scale(unit_rows(c), 1.5), centroids_.dtype()).value();
   }
 
   KSchedule k_;

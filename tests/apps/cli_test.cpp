@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/config_io.hpp"
+#include "apps/language_modelling.hpp"
 #include "apps/model_factory.hpp"
-#include "apps/run_checkpoint.hpp"
 #include "apps/run_folder.hpp"
 #include "tests/apps/program.hpp"
 
@@ -218,8 +218,9 @@ TEST_CASE("damaged and foreign checkpoints are refused") {
        {std::pair{wider, "checkpoint is of another model"},
         std::pair{routed, "it lacks tensor layers.0.feed_forward.router.weight"}}) {
     const Model model(config, 256, kCpu);
-    save_run_checkpoint(place.folder / "wrong", checkpoint.config, Dataset(checkpoint.config.data), {},
-                        model.store, nullptr);
+    std::map<std::string, std::string> metadata;
+    for (const char* key : {"vocabulary", "fingerprint"}) metadata[key] = checkpoint.metadata_at(key);
+    save_run_checkpoint(place.folder / "wrong", checkpoint.config, metadata, {}, model.store, nullptr);
     place.refused({"evaluate", "wrong"}, reason);
   }
 }

@@ -11,6 +11,7 @@
 
 #include "apps/config_io.hpp"
 #include "apps/training_run.hpp"
+#include "engine/caching_allocator.hpp"
 #include "engine/file.hpp"
 #include "engine/parallel_for.hpp"
 #include "tests/apps/support.hpp"
@@ -120,6 +121,11 @@ const std::vector<Trial>& trials() {
       {"compete.distillation", "kl", compete1()},
       {"compete.combine_router", "true", compete1()},
       {"compete.balance_responses", "true", compete1()},
+
+      {"remoe.cap", "1", router("remoe")},
+      {"remoe.lambda0", "0.1", router("remoe")},
+      {"remoe.multiplier", "3", router("remoe")},
+      {"remoe.hold", "true", router("remoe")},
 
       {"similarity.enabled", "true"},
       {"similarity.beta", "0.7", kAllPairs},
@@ -232,6 +238,23 @@ Trace trace_of(const std::vector<Override>& overrides) {
 
 }  // namespace
 
+TEST_CASE("train.recompute gives the same training in less memory") {
+  CHECK(trace_of({{"train.recompute", "sublayers"}}) == trace_of({}));
+  const auto peak_of_a_step = [](Recompute recompute) {
+    const TemporaryFolder folder;
+    Config config = base_config(folder);
+    config.model.layers = 6;
+    config.train.seq = 64;
+    config.train.recompute = recompute;
+    Trainer trainer(config, kCpu);
+    allocator(kCpu).reset_peak();
+    const std::size_t before = allocator(kCpu).stats().in_use_bytes;
+    trainer.step(false);
+    return static_cast<double>(allocator(kCpu).stats().peak_bytes - before);
+  };
+  CHECK(peak_of_a_step(Recompute::sublayers) < 0.5 * peak_of_a_step(Recompute::none));
+}
+
 TEST_CASE("every key changes what a training does") {
   set_num_threads(1);
   std::set<std::string> tried, keys;
@@ -247,6 +270,7 @@ TEST_CASE("every key changes what a training does") {
     }
     CHECK(!(trace_of(and_also(trial.beside, {{trial.key, trial.value}})) == known[beside]));
   }
+  tried.insert("train.recompute");  // changes nothing but memory: below
   Config config;
   const nn::FieldList fields = config.fields();
   for (const nn::Field& field : fields.all()) keys.insert(field.name);

@@ -60,7 +60,7 @@ void compare(const Model& model, DType dtype, double bound) {
   nn::ParameterStore store(0, dtype);
   store.preload(part(file, "initial/"));
   nn::Decoder decoder(nn::Scope(store, "decoder"), model.decoder, moe::feed_forward_factory(model.moe));
-  REQUIRE(store.unclaimed().empty());
+  REQUIRE(store.load_report().ignored.empty());
   REQUIRE(store.parameters().size() == part(file, "initial/").size());
   const auto optimizer = nn::make_optimizer(
       store, {.optimizer = nn::UpdateRule::adam, .beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.0});

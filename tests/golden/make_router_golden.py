@@ -213,13 +213,14 @@ def sigmoid(layer, x):
 
 
 def loss_free(layer, x):
-    """The bias takes part in the choice only, and follows the load."""
+    """The bias takes part in the choice only, and follows the load, with mean 0."""
     b = layer.buffer("router.selection_bias", torch.linspace(-0.2, 0.2, EXPERTS, dtype=torch.float64))
     s = torch.sigmoid(layer.linear(x))
     experts = largest(s + b, layer.k)
     if layer.training:
         n = counts(experts)
         b += 0.001 * torch.sign(n.mean() - n)
+        b -= b.mean()
     return experts, sigmoid_weights(s, experts)
 
 
@@ -294,6 +295,27 @@ def hyper(layer, x):
     h = relu(v @ up.T + layer.parameter("router.up.bias", size, frozen=fixed))
     made = (h @ down.T + layer.parameter("router.down.bias", out, frozen=fixed)).view(EXPERTS, DIM + 1)
     return select(layer, x @ made[:, :DIM].T + made[:, DIM])
+
+
+def remoe(layer, x):
+    """Every expert with a score above 0; lambda follows the number of choices (Wang et al. 2024)."""
+    g = x @ layer.parameter("router.weight", EXPERTS, DIM).T
+    best = largest(g, layer.o.cap or EXPERTS)
+    if g.abs().min() < SMALLEST_GAP:
+        raise Unclear
+    weights = relu(pick(g, best))
+    experts = torch.where(weights > 0, best, -1)
+    n = counts(experts[experts >= 0])
+    wanted = layer.k * TOKENS
+    lam = layer.buffer("router.lambda", torch.tensor([0.3], dtype=torch.float64))
+    sums = torch.zeros_like(g).scatter(1, best, weights).sum(0)
+    layer.loss("sparsity", 1.0, (lam.clone() * EXPERTS / (layer.k * TOKENS**2) * (n * sums).sum())[0])
+    if layer.training:
+        if n.sum() > wanted:
+            lam *= 1.2
+        elif n.sum() < wanted or layer.reference:
+            lam /= 1.2
+    return experts, weights
 
 
 RESPONSES = {
@@ -446,7 +468,7 @@ def abs_cosine(a, b):
 # ---- the cases ----
 DEFAULTS = dict(k=2, variant="paper", order="topk_softmax", balance=None, router_bias=True, router_dim=3, stage=1,
                 trainable=False, competes=True, response="softplus", hybrid=0.0, distillation="mse",
-                combine_router=False, balance_responses=False, similarity=None)
+                combine_router=False, balance_responses=False, cap=0, similarity=None)
 SIMILARITY = dict(frequency=1e-6, normalize=False, min_tokens=4)
 
 CASES = {
@@ -499,6 +521,10 @@ CASES = {
     "compete1.combine_router": dict(router=compete_1, combine_router=True),
     "compete1.balance_responses": dict(router=compete_1, balance_responses=True),
     "compete1.reference": dict(router=compete_1, variant="reference", balance_responses=True),
+    "remoe.k1": dict(router=remoe, k=1),
+    "remoe.k4": dict(router=remoe, k=4),
+    "remoe.cap": dict(router=remoe, cap=2),
+    "remoe.reference": dict(router=remoe, variant="reference"),
 }
 LIKENESS = {
     "linear.biased": cka(gram_linear, biased),

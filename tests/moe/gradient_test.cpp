@@ -22,7 +22,7 @@ class ObservedLayer : public nn::FeedForward {
   ObservedLayer(std::unique_ptr<MoeLayer> layer, std::vector<std::int64_t>& chosen)
       : layer_(std::move(layer)), chosen_(chosen) {}
 
-  Variable forward(const Variable& x, nn::ForwardContext& ctx) override {
+  Variable forward(const Variable& x, nn::ForwardContext& ctx) const override {
     nn::ForwardContext apart = ctx;
     const Variable tokens = ops::reshape(x.detach(), {x.shape().outer(-1), x.size(-1)});
     for (const std::int64_t expert :

@@ -14,8 +14,8 @@
 #include "ops/matmul.hpp"
 #include "ops/random.hpp"
 #include "ops/reduce.hpp"
-#include "ops/routing.hpp"
 #include "ops/softmax.hpp"
+#include "ops/sort.hpp"
 #include "ops/unary.hpp"
 #include "tests/moe/router_contract/contract.hpp"
 
@@ -32,7 +32,9 @@ struct Parts {
   Variable weight;  // [E, D]
   Tensor passes;    // f64 [1], saved
   std::int64_t k;
-  std::int64_t first_step = -1;  // not saved
+  std::int64_t first_step = -1;          // not saved
+  std::uint64_t last_draw = 99;          // not saved
+  const nn::Learner* learner = nullptr;  // counts the passes
   const moe::Experts* experts = nullptr;
 
   Variable logits(const Variable& x) const { return ops::linear(nn::to_dtype(x, weight.dtype()), weight); }
@@ -41,7 +43,7 @@ struct Parts {
 
 using Route = std::function<RouterOutput(Parts& parts, const Variable& x, nn::ForwardContext& ctx)>;
 
-class SpoiltRouter : public moe::Router {
+class SpoiltRouter : public moe::Router, public nn::Learner {
  public:
   SpoiltRouter(const nn::Scope& scope, const moe::MoeOptions& options, const nn::Site& site, Route route)
       : parts_{.weight = scope.parameter("weight", {options.experts, site.dim},
@@ -49,12 +51,17 @@ class SpoiltRouter : public moe::Router {
                .passes = scope.buffer("passes", {1}, DType::f64),
                .k = options.k},
         configured_k_(options.k),
-        route_(std::move(route)) {}
+        route_(std::move(route)) {
+    parts_.learner = this;
+  }
 
-  RouterOutput route(const Variable& x, const moe::Experts& experts, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const moe::Experts& experts, nn::ForwardContext& ctx) const override {
     parts_.experts = &experts;
     parts_.k = ctx.experts_per_token > 0 ? ctx.experts_per_token : configured_k_;
     return route_(parts_, x, ctx);
+  }
+  void end_step(std::span<const Tensor> seen, std::uint64_t /*step*/) const override {
+    parts_.passes.fill(parts_.passes.to_vector<double>()[0] + static_cast<double>(seen.size()));
   }
   nn::Account account() const override {
     const std::int64_t weights = parts_.weight.value().numel();
@@ -62,7 +69,7 @@ class SpoiltRouter : public moe::Router {
   }
 
  private:
-  Parts parts_;
+  mutable Parts parts_;  // so that a pass can do what it should not
   std::int64_t configured_k_;
   Route route_;
 };
@@ -92,6 +99,17 @@ std::set<std::string> broken_clauses(const Promise& promise, std::string& messag
 const std::vector<Mistake>& mistakes() {
   static const std::vector<Mistake> all = {
       {"none", right, {}},
+      {"negative weights, of a router whose sums are free",
+       [](Parts& p, const Variable& x, nn::ForwardContext&) {
+         RouterOutput out = p.select(p.logits(x));
+         out.weights = ops::neg(out.weights);
+         return out;
+       },
+       {"weights are as promised"},
+       [](Promise& p) {
+         p.weights = WeightSum::not_negative;
+         p.descending = false;
+       }},
       {"weights that sum to one half",
        [](Parts& p, const Variable& x, nn::ForwardContext&) {
          RouterOutput out = p.select(p.logits(x));
@@ -197,18 +215,31 @@ const std::vector<Mistake>& mistakes() {
        },
        {"training draws as promised"}},
       {"state changed in evaluation",
-       [](Parts& p, const Variable& x, nn::ForwardContext&) {
-         count(p.passes);
+       [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
+         if (!ctx.training) count(p.passes);
          return p.select(p.logits(x));
        },
-       {"evaluation changes nothing"},
-       [](Promise& p) { p.changes = Changes::buffers; }},
+       {"evaluation changes nothing"}},
       {"state that is not promised",
+       [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
+         if (ctx.training) ctx.observed.note(*p.learner, {});
+         return p.select(p.logits(x));
+       },
+       {"training changes as promised"}},
+      {"state changed by the pass itself",
        [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
          if (ctx.training) count(p.passes);
          return p.select(p.logits(x));
        },
-       {"training changes as promised"}},
+       {"only the owner applies"},
+       [](Promise& p) { p.changes = Changes::buffers; }},
+      {"a pass that remembers the one before",
+       [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
+         const bool again = ctx.training && p.last_draw == ctx.draw;
+         if (ctx.training) p.last_draw = ctx.draw;
+         return p.select(ops::scale(p.logits(x), again ? 1.0 + 1e-14 : 1.0));
+       },
+       {"a pass is a function"}},
       {"a beginning that no checkpoint knows",
        [](Parts& p, const Variable& x, nn::ForwardContext& ctx) {
          if (!ctx.training) return p.select(p.logits(x));

@@ -237,4 +237,31 @@ TEST_CASE("contract: compete") {
   check_all("compete", {2}, version1("kl"), "version 1 competition, kl");
 }
 
+TEST_CASE("contract: remoe") {
+  const Adjust relu = [](Promise& p) {
+    p.weights = WeightSum::not_negative;
+    p.count = ChoiceCount::any;
+    p.changes = Changes::buffers;
+    p.options.set("remoe.lambda0", 0.1);  // a loss that shows
+    p.ties_to_lowest = false;             // a score of 0 chooses nobody
+    p.any_k = false;
+  };
+  const auto capped = [&](std::int64_t cap) {
+    return [&, cap](Promise& p) {
+      relu(p);
+      p.options.set("remoe.cap", cap);
+      p.columns = cap;
+    };
+  };
+  check_all("remoe", kAll, relu);
+  check_all("remoe", {2}, capped(1), "cap 1");
+  check_all("remoe", {1}, capped(3), "cap 3");
+  const Adjust held = [&](Promise& p) {
+    relu(p);
+    p.options.set("remoe.hold", true);
+    p.changes = Changes::nothing;
+  };
+  check_all("remoe", {2}, held, "held");
+}
+
 }  // namespace simsmoe::testing

@@ -25,7 +25,9 @@ Tensor buffer(const SmallLayer& small, const std::string& name) {
 }
 
 std::vector<double> output(SmallLayer& small, nn::ForwardContext ctx) {
-  return small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx).value().to_vector<double>();
+  const Variable y = small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx);
+  ctx.observed.end_step(ctx.step);
+  return y.value().to_vector<double>();
 }
 
 // Scores tokens as the plain router does, and then sends them nowhere.
@@ -34,7 +36,7 @@ class UndecidedRouter : public Router {
   UndecidedRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
       : inner_(make_router(scope, options, site)) {}
 
-  RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) override {
+  RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) const override {
     RouterOutput out = inner_->route(x, experts, ctx);
     out.experts = Tensor::full(out.experts.shape(), -1, DType::i32);
     return out;
@@ -72,23 +74,25 @@ TEST_CASE("a router that chooses nothing: the output is 0, gradients are 0, no p
   }
 }
 
-TEST_CASE("hyper: the router is generated once for inference, and anew after training") {
+TEST_CASE("hyper: the router is generated once for an inference, and anew for training and for a gradient") {
   SmallLayer small(options_of("hyper"));
-  const std::vector<double> before = output(small, {});
+  const Variable x(draw({1, 9, SmallLayer::kDim}, "x"));
+  nn::ForwardContext inference;
+  const auto of = [&](nn::ForwardContext& ctx) {
+    return small.layer.forward(x, ctx).value().to_vector<double>();
+  };
+  const std::vector<double> before = of(inference);
   const Variable embedding = small.parameter("moe.router.embedding");
   embedding.value().copy_from(draw(embedding.shape(), "another embedding", 3.0));
-  CHECK(output(small, {}) == before);  // behind the router's back: it still has what it generated
-  output(small, training_context());
-  const std::vector<double> after = output(small, {});
-  CHECK(after != before);
-  CHECK(output(small, {}) == after);
-  {
-    Tape tape;  // a gradient in evaluation: nothing may come from the cache
-    embedding.clear_grad();
-    nn::ForwardContext ctx;
-    tape.backward(ops::sum(small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx)));
-    CHECK(embedding.grad().defined());
-  }
+  CHECK(of(inference) == before);  // behind its back: it still has what it generated
+  CHECK(inference.memo.size() == 1);
+  nn::ForwardContext training = training_context(), fresh;
+  CHECK(of(training) != before);
+  CHECK(training.memo.empty());
+  CHECK(of(fresh) == of(training));
+  Tape tape;  // a gradient in evaluation: nothing may come from what is kept
+  tape.backward(ops::sum(small.layer.forward(x, inference)));
+  CHECK(embedding.grad().defined());
 }
 
 TEST_CASE("loss_free: the bias moves against the load, by its rate, in training only") {
@@ -101,7 +105,31 @@ TEST_CASE("loss_free: the bias moves against the load, by its rate, in training 
   CHECK(buffer(small, "moe.router.selection_bias").to_vector<double>() == std::vector<double>{0, 0, 0, 0});
   output(small, training_context());
   CHECK(buffer(small, "moe.router.selection_bias").to_vector<double>() ==
-        std::vector<double>{0.25, 0.25, -0.25, 0.25});
+        std::vector<double>{0.125, 0.125, -0.375, 0.125});
+}
+
+TEST_CASE("loss_free: one step of the bias from the loads of all micro-batches, with the mean kept at 0") {
+  MoeOptions options = options_of("loss_free", 1);
+  options.set("loss_free.rate", 0.0625);
+  SmallLayer small(options);
+  const Variable bias = small.parameter("moe.router.bias");
+  const Variable x(draw({1, 8, SmallLayer::kDim}, "x"));
+  nn::ForwardContext ctx = training_context();
+  for (const int favourite : {2, 0, 2}) {  // loads 8, 0, 16, 0: the mean is 6
+    std::vector<double> scores(4, 0.0);
+    scores[static_cast<std::size_t>(favourite)] = 100.0;
+    bias.set_value(Tensor::from(scores, {4}));
+    small.layer.forward(x, ctx);
+  }
+  const Tensor selection_bias = buffer(small, "moe.router.selection_bias");
+  CHECK(selection_bias.to_vector<double>() == std::vector<double>(4, 0.0));
+  ctx.observed.end_step(0);
+  CHECK(selection_bias.to_vector<double>() == std::vector<double>{-0.0625, 0.0625, -0.0625, 0.0625});
+  nn::ForwardContext next =
+      training_context();  // now 2 alone: 0, 0, 8, 0 moves by {1, 1, -1, 1} / 16 less their mean
+  small.layer.forward(x, next);
+  next.observed.end_step(1);
+  CHECK(selection_bias.to_vector<double>() == std::vector<double>{-0.03125, 0.09375, -0.15625, 0.09375});
 }
 
 TEST_CASE("loss_free: the bias evens out the load, and weighs nothing") {
@@ -114,12 +142,13 @@ TEST_CASE("loss_free: the bias evens out the load, and weighs nothing") {
     nn::ForwardContext ctx;
     ctx.collect_metrics = true;
     small.layer.forward(x, ctx);
-    return ctx.metrics.at("moe/load_max");
+    return ctx.metrics.read().at("moe/load_max");
   };
   const double before = largest_share();
   for (int pass = 0; pass < 100; ++pass) {
     nn::ForwardContext ctx = training_context();
     small.layer.forward(x, ctx);
+    ctx.observed.end_step(ctx.step);
   }
   CHECK(before > 0.7);
   CHECK(largest_share() < 0.35);
@@ -180,6 +209,7 @@ TEST_CASE("stablemoe: stage 2 begins at its step, is saved, and is never left ag
     ctx.step = step;
     ctx.token_ids = Tensor::from(std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 9});
     small.layer.forward(Variable(draw({1, 9, SmallLayer::kDim}, "x")), ctx);
+    ctx.observed.end_step(step);
     return ctx.losses.terms().size();
   };
   SmallLayer small(options);

@@ -37,23 +37,30 @@ struct Learner {
     }
   }
 
-  // One training pass in which token t chooses row t of `choices`.
+  // One training step with one pass, in which token t chooses row t of `choices`.
   // `outputs`: what the layer is said to have computed; undefined: what its experts give.
   nn::ForwardContext learn(const Tensor& choices, std::uint64_t draw_number = 0, const Variable& logits = {},
                            const Variable& outputs = {}, double capacity_factor = 0.0) {
+    nn::ForwardContext ctx = training_context();
+    ctx.draw = draw_number;
+    pass(ctx, choices, logits, outputs, capacity_factor);
+    ctx.observed.end_step(ctx.step);
+    return ctx;
+  }
+
+  // One pass of a step.
+  void pass(nn::ForwardContext& ctx, const Tensor& choices, const Variable& logits = {},
+            const Variable& outputs = {}, double capacity_factor = 0.0) {
     const std::int64_t n = choices.size(0);
     const Variable tokens(draw({n, kDim}, "tokens"), true, "tokens");
     const Variable weights(draw(choices.shape(), "weights"), true, "weights");
     const RouterOutput route{.weights = weights, .experts = choices, .logits = logits};
     const DispatchPlan plan = make_plan(choices, count, capacity_factor);
-    nn::ForwardContext ctx = training_context();
-    ctx.draw = draw_number;
     const Variable h =
         experts.forward(ops::gather_tokens(tokens, plan.partition), plan.partition.offsets, ctx);
     similarity.learn(tokens, route, plan, outputs.defined() ? outputs : h, experts, "moe", ctx);
     last_tokens = tokens;
     last_weights = weights;
-    return ctx;
   }
 
   std::vector<double> counters() const { return buffer("similarity.counters"); }
@@ -105,6 +112,28 @@ TEST_CASE(
     CHECK(learner.counters()[0] == pass % 3);
     CHECK(ctx.losses.terms().size() == (pass % 3 == 0 ? 1 : 0));
   }
+}
+
+TEST_CASE(
+    "similarity counters: a later pass of a step goes on from the earlier ones, and the owner writes them "
+    "down") {
+  MoeOptions options = similarity_options(2);
+  options.similarity.frequency = 2.5;
+  Learner in_steps(options), in_one(options);
+  nn::ForwardContext ctx = training_context();
+  for (int pass = 1; pass <= 7; ++pass) {
+    in_one.pass(ctx, all_choose(8, {0, 1}));
+    CAPTURE(pass);
+    CHECK(ctx.losses.terms().size() == static_cast<std::size_t>(pass / 3));
+    in_one.similarity.add_metrics("moe", ctx);
+    CHECK(ctx.metrics.read().at("moe/similarity_checks") == pass / 3);  // of the passes so far
+    in_steps.learn(all_choose(8, {0, 1}));
+  }
+  CHECK(in_one.counters()[0] == 0.0);
+  CHECK(in_one.checks() == 0.0);
+  ctx.observed.end_step(0);
+  CHECK(in_one.counters() == in_steps.counters());
+  CHECK(in_one.buffer("similarity.last") == in_steps.buffer("similarity.last"));
 }
 
 TEST_CASE("similarity counters: a pair with too few tokens is skipped, and starts again all the same") {
@@ -238,8 +267,9 @@ TEST_CASE("similarity metrics: likeness, tokens and mean kernel of the last comp
   options.similarity.kernel = KernelChoice::rbf;
   Learner learner(options);
   const nn::ForwardContext ctx = learner.learn(all_choose(8, {0, 1}));
-  nn::Metrics metrics;
-  learner.similarity.add_metrics("moe", metrics);
+  nn::ForwardContext later;
+  learner.similarity.add_metrics("moe", later);
+  const auto metrics = later.metrics.read();
   CHECK(metrics.at("moe/similarity_checks") == 1.0);
   CHECK(metrics.at("moe/similarity") == similarity_loss(ctx));
   CHECK(metrics.at("moe/similarity_tokens") == 8.0);

@@ -32,7 +32,7 @@ const std::vector<Variant>& variants() {
 // Stands at 'g' with an account that shows in the sum.
 class Identity : public FeedForward {
  public:
-  Variable forward(const Variable& x, ForwardContext&) override { return x; }
+  Variable forward(const Variable& x, ForwardContext&) const override { return x; }
   Account account() const override {
     return {.parameters = 100, .active_parameters = 10, .flops_per_token = 7.0};
   }

@@ -113,7 +113,7 @@ TEST_CASE("fields: what does not suit is refused, with what would, and nothing c
   CHECK(refusal("x.weight", std::nan("")) == "here: x.weight: expected a number >= 0, got nan");
   CHECK(refusal("x.weight", std::numeric_limits<double>::infinity()).ends_with("got inf"));
   CHECK(refusal("x.depth", 0.0) == "here: x.depth: expected a number > 0, got 0");
-  CHECK(refusal("x.text", "be") == "here: x.text: expected one of a, bee, got \"be\", did you mean 'a'?");
+  CHECK(refusal("x.text", "be") == "here: x.text: expected one of a, bee, got \"be\", did you mean 'bee'?");
   CHECK(refusal("x.text", true) == "here: x.text: expected one of a, bee, got true");
   CHECK(refusal("x.colour", "greenish") == "here: x.colour: expected one of red, green, got \"greenish\"");
   CHECK(refusal("x.colour", "gren").ends_with("did you mean 'green'?"));

@@ -59,7 +59,7 @@ void compare(const OptimizerOptions& options, const Update& update) {
   for (int step = 1; step <= 5; ++step) {
     const double lr = 0.1 / step, scale = step == 3 ? 0.5 : 1.0;
     f.set_gradients(step);
-    f.optimizer->step(f.store, lr, scale);
+    f.optimizer->step(f.store, lr, Tensor::scalar(scale));
     for (std::size_t i = 0; i < kSize; ++i) {
       update(weight[i], scale * f.weight.grad().to_vector<double>()[i], lr, options.weight_decay, step);
       update(bias[i], scale * f.bias.grad().to_vector<double>()[i], lr, 0.0, step);
@@ -159,15 +159,19 @@ TEST_CASE("clipping by the global norm") {
   Fixture f({});
   f.weight.set_grad(Tensor::full({kSize}, 3.0, DType::f64));
   f.bias.set_grad(Tensor::full({kSize}, 4.0, DType::f64));
-  const double norm = global_gradient_norm(f.store);
-  CHECK(norm == doctest::Approx(5.0 * std::sqrt(7.0)).epsilon(1e-14));
-  CHECK(clip_scale(norm, 0.0) == 1.0);
-  CHECK(clip_scale(norm, norm) == 1.0);
-  CHECK(clip_scale(norm, 1.0) == doctest::Approx(1.0 / norm).epsilon(1e-14));
-  CHECK(clip_scale(std::nan(""), 1.0) == 1.0);
-  CHECK_THROWS_AS(clip_scale(1.0, -1.0), Error);
+  const Tensor norm = global_gradient_norm(f.store);
+  const double value = norm.item();
+  const auto scale = [](double n, double most) { return clip_scale(Tensor::scalar(n), most).item(); };
+  CHECK(value == doctest::Approx(5.0 * std::sqrt(7.0)).epsilon(1e-14));
+  CHECK(scale(value, 0.0) == 1.0);
+  CHECK(scale(value, value) == 1.0);
+  CHECK(scale(0.0, 1.0) == 1.0);
+  CHECK(scale(value, 1.0) == doctest::Approx(1.0 / value).epsilon(1e-14));
+  for (const double bad : {std::nan(""), HUGE_VAL})
+    for (const double most : {0.0, 1.0}) CHECK(!std::isfinite(scale(bad, most)));
+  CHECK_THROWS_AS(scale(1.0, -1.0), Error);
   f.store.clear_grads();
-  CHECK(global_gradient_norm(f.store) == 0.0);
+  CHECK(global_gradient_norm(f.store).item() == 0.0);
 }
 
 }  // namespace simsmoe::nn

@@ -69,7 +69,7 @@ TEST_CASE("preloaded tensors are adopted, converted and not shared") {
   const Tensor n = scope.buffer("n", {1}, DType::i64);
   CHECK(same_bits(w.value(), source.to(DType::f32)));
   CHECK(n.item() == 5.0);
-  CHECK(store.unclaimed() == std::vector<std::string>{"extra"});
+  CHECK(store.load_report().ignored == std::vector<std::string>{"extra"});
 
   ParameterStore alike(1, DType::f64);
   alike.preload({{"w", source}});

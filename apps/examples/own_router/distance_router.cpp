@@ -30,7 +30,7 @@ class DistanceRouter : public moe::Router {
         centres_(scope.parameter("centres", {options.experts, site.dim}, nn::init::normal(1.0))) {}
 
   moe::RouterOutput route(const Variable& x, const moe::Experts& /*experts*/,
-                          nn::ForwardContext& ctx) override {
+                          nn::ForwardContext& ctx) const override {
     // Scores keep the dtype of the parameters, also when the model computes in bf16.
     const Variable tokens = nn::to_dtype(x, centres_.dtype());
     const Variable squares = ops::sum(ops::square(centres_), -1);

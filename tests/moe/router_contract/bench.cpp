@@ -19,7 +19,8 @@ class ObservedRouter : public moe::Router {
   ObservedRouter(std::unique_ptr<moe::Router> router, std::shared_ptr<moe::RouterOutput> last)
       : router_(std::move(router)), last_(std::move(last)) {}
 
-  moe::RouterOutput route(const Variable& x, const moe::Experts& experts, nn::ForwardContext& ctx) override {
+  moe::RouterOutput route(const Variable& x, const moe::Experts& experts,
+                          nn::ForwardContext& ctx) const override {
     *last_ = router_->route(x, experts, ctx);
     return *last_;
   }
@@ -29,10 +30,6 @@ class ObservedRouter : public moe::Router {
   std::unique_ptr<moe::Router> router_;
   std::shared_ptr<moe::RouterOutput> last_;
 };
-
-void copy_back(const Snapshot& saved, const std::string& name, const Tensor& tensor) {
-  tensor.copy_from(std::ranges::find(saved, name, &NamedTensor::name)->tensor);
-}
 
 Snapshot copy_of(const nn::ParameterStore& store) {
   Snapshot all;
@@ -84,7 +81,7 @@ Bench::Bench(const Promise& p, DType dtype) : Bench(p, dtype, nullptr) {
 }
 
 Bench::Bench(const Promise& p, const Snapshot& saved) : Bench(p, DType::f64, &saved) {
-  const std::vector<std::string> left = store.unclaimed();
+  const std::vector<std::string> left = store.load_report().ignored;
   expect(left.empty(), "the fresh layer does not ask for {}", fmt::join(left, ", "));
 }
 
@@ -153,6 +150,11 @@ Pass Bench::run(const Tokens& tokens, nn::ForwardContext ctx) const {
   return pass;
 }
 
+void Bench::learn(const Tokens& tokens) const {
+  Pass pass = run(tokens, Mode::training);
+  pass.ctx.observed.end_step(pass.ctx.step);
+}
+
 Variable Bench::task(const Pass& pass) const {
   const Variable direction(drawn(pass.y.shape(), "direction", store.dtype()));
   return ops::sum(ops::mul(nn::to_dtype(pass.y, store.dtype()), direction));
@@ -168,7 +170,9 @@ void Bench::train(nn::Optimizer& optimizer, const Tokens& tokens, std::uint64_t 
   nn::ForwardContext ctx = context(Mode::training, number);
   ctx.step += number;
   Tape tape;
-  tape.backward(objective(run(tokens, ctx)));
+  Pass pass = run(tokens, ctx);
+  tape.backward(objective(pass));
+  pass.ctx.observed.end_step(ctx.step);
   optimizer.step(store, 0.01);
 }
 
@@ -184,15 +188,6 @@ std::string Bench::short_name(const nn::Parameter& parameter) const {
 }
 
 Snapshot Bench::snapshot() const { return copy_of(store); }
-
-void Bench::restore(const Snapshot& saved) const {
-  for (const nn::Parameter& p : store.parameters()) copy_back(saved, p.variable.name(), p.variable.value());
-  restore_buffers(saved);
-}
-
-void Bench::restore_buffers(const Snapshot& saved) const {
-  for (const NamedTensor& buffer : store.buffers()) copy_back(saved, buffer.name, buffer.tensor);
-}
 
 std::string Bench::difference(const Snapshot& saved, std::string_view among) const {
   for (const NamedTensor& now : copy_of(store)) {

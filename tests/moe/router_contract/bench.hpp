@@ -63,11 +63,15 @@ class Bench {
   Pass run(const Tokens& tokens, nn::ForwardContext ctx) const;
   nn::ForwardContext context(Mode mode, std::uint64_t draw = 0) const;
 
+  // A training pass from which the router learns what it learns without a gradient.
+  void learn(const Tokens& tokens) const;
+
   // sum(y * a fixed direction), so that each output matters differently.
   Variable task(const Pass& pass) const;
   // task + all weighted losses
   Variable objective(const Pass& pass) const;
-  // Forward, backward, one step of AdamW; `number` is that of the step in this training.
+  // Forward, backward, what is learned without a gradient, one step of AdamW; `number` is that of the step in this
+  // training.
   void train(nn::Optimizer& optimizer, const Tokens& tokens, std::uint64_t number) const;
   std::unique_ptr<nn::Optimizer> optimizer() const { return nn::make_optimizer(store, {}); }
 
@@ -75,8 +79,6 @@ class Bench {
   std::string short_name(const nn::Parameter& parameter) const;  // below the router
 
   Snapshot snapshot() const;
-  void restore(const Snapshot& saved) const;
-  void restore_buffers(const Snapshot& saved) const;
   // The first name that differs, by one bit; empty: none. `among` is a part of the name.
   std::string difference(const Snapshot& saved, std::string_view among = {}) const;
 

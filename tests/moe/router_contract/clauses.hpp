@@ -27,6 +27,8 @@ Clause scores_stay_exact;    // weights, logits and losses are f32 when the rest
 Clause account_is_complete;  // as many parameters as the store holds
 
 // state.cpp
+Clause pass_is_a_function;          // training: the same context gives the same bits, gradients included
+Clause only_the_owner_applies;      // passes and gradients alone change nothing
 Clause evaluation_draws_nothing;    // any draw and any step give the same bits
 Clause evaluation_changes_nothing;  // neither parameters nor buffers, nor what comes out
 Clause training_draws_as_promised;

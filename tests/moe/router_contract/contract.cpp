@@ -27,6 +27,8 @@ constexpr Entry kClauses[] = {
     {"uniform balance is as promised", uniform_balance_is_as_promised},
     {"scores stay exact", scores_stay_exact},
     {"account is complete", account_is_complete},
+    {"a pass is a function", pass_is_a_function},
+    {"only the owner applies", only_the_owner_applies},
     {"evaluation draws nothing", evaluation_draws_nothing},
     {"evaluation changes nothing", evaluation_changes_nothing},
     {"training draws as promised", training_draws_as_promised},

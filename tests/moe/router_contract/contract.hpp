@@ -6,8 +6,8 @@
 //   promise.options.custom_router = {.name = "cosine", .make = make_cosine_router};
 //   for (const Violation& v : check_router(promise)) fmt::print("{}: {}\n", v.clause, v.message);
 //
-// Some of the contract is the same for all (nothing is NaN, evaluation changes nothing, a resumed run
-// continues with the same bits); the rest is what the router says of itself in its Promise. A router that
+// Some of the contract is the same for all (nothing is NaN, a pass is a function, a resumed run continues with the
+// same bits); the rest is what the router says of itself in its Promise. A router that
 // behaves differently in phases of the training (stages, competitions, a growing k) makes one promise per
 // phase. apps/examples/own_router is a whole example; moe/README.md lists the clauses.
 
@@ -26,17 +26,17 @@ enum class WeightSum : unsigned char {
   one,
   one_of_several,  // 1 for k > 1, at most 1 for k = 1: a weight of 1 would teach the router nothing
   at_most_one,
-  anything
+  not_negative  // and free otherwise
 };
 
 // How many experts a token has.
 enum class ChoiceCount : unsigned char {
   exactly_k,
   up_to_k_in_training,  // exactly k in evaluation
-  any  // the experts choose the tokens: K = E columns, -1 where an expert does not want the token
+  any                   // none to all of its columns, -1 where an expert was not chosen
 };
 
-// What a training pass of the router changes, besides gradients and losses.
+// What the router changes, besides gradients and losses, when the owner of the step lets it learn from a training pass.
 enum class Changes : unsigned char { nothing, buffers, parameters };
 
 // Few enough numbers to differentiate them all by differences: E = 4, k = 2, F = 6, all biases, both losses.
@@ -48,6 +48,7 @@ struct Promise {
   nn::Site site = {.dim = 6, .vocab = 11, .steps = 40};  // where the layer stands; dim: D, at least E
   std::uint64_t step = 0;                                // at which training passes run
   std::int64_t training_k = 0;                           // experts per token at that step; 0: options.k
+  std::int64_t columns = 0;                              // K where `count` is any; 0: E
 
   WeightSum weights = WeightSum::one_of_several;
   ChoiceCount count = ChoiceCount::exactly_k;

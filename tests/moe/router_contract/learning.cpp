@@ -56,20 +56,15 @@ Variable stopped_objective(const Bench& bench, const Pass& pass) {
 using Objective = Variable(const Bench& bench, const Pass& pass);
 
 // Tokens are drawn anew while a choice hangs in the balance at some of them: there is no derivative to
-// compare. A router that rewrites parameters has done so once before, and what a pass rewrites is put back.
+// compare. A router that rewrites parameters has done so once before.
 void expect_numeric_gradient(const Bench& bench, Objective& objective, bool router_only) {
-  const bool rewrites = bench.promise.changes == Changes::parameters;
-  if (rewrites) bench.run(bench.tokens(7), Mode::training);
-  const Snapshot start = bench.snapshot();
+  if (bench.promise.changes == Changes::parameters) bench.learn(bench.tokens(7));
   GradcheckReport report;
   for (int attempt = 0; attempt < 10; ++attempt) {
     const Tokens tokens = bench.tokens(7, fmt::format("tokens {}", attempt));
     std::vector<std::int64_t> chosen;
     const auto loss = [&] {
-      bench.restore_buffers(start);
-      const Snapshot before = rewrites ? bench.snapshot() : Snapshot{};
       const Pass pass = bench.run(tokens, Mode::training);
-      if (rewrites) bench.restore(before);
       chosen = pass.experts();
       return objective(bench, pass);
     };

@@ -32,6 +32,52 @@ Snapshot copy_of_state(const nn::Optimizer& optimizer) {
 
 }  // namespace
 
+namespace {
+
+// What a training pass leaves: choices, weights, output, losses and all gradients, as numbers.
+std::vector<std::vector<double>> result_of(const Bench& bench, const Tokens& tokens,
+                                           nn::ForwardContext& ctx) {
+  bench.store.clear_grads();
+  tokens.x.clear_grad();
+  Tape tape;
+  Pass pass = bench.run(tokens, std::move(ctx));
+  tape.backward(bench.objective(pass));
+  std::vector<std::vector<double>> all = {pass.route.experts.to_vector<double>(), pass.weights(),
+                                          pass.y.value().to_vector<double>(),
+                                          tokens.x.grad().to_vector<double>()};
+  for (const nn::LossTerm& term : pass.ctx.losses.terms())
+    all.push_back(term.value.value().to_vector<double>());
+  for (const nn::Parameter& parameter : bench.store.parameters())
+    if (parameter.variable.grad().defined()) all.push_back(parameter.variable.grad().to_vector<double>());
+  pass.ctx.losses.clear();
+  ctx = std::move(pass.ctx);
+  return all;
+}
+
+}  // namespace
+
+// As recomputation runs it: again from the context as it was, in the first pass of a step and in a later one.
+void pass_is_a_function(const Promise& promise) {
+  const std::unique_ptr<Bench> bench = used_bench(promise);
+  nn::ForwardContext ctx = bench->context(Mode::training);
+  for (const std::string_view which : {"first", "second", "third"}) {
+    const Tokens tokens = bench->tokens(9, which);
+    nn::ForwardContext again = ctx;
+    const auto once = result_of(*bench, tokens, ctx), twice = result_of(*bench, tokens, again);
+    expect(once == twice, "the {} pass of a step gives other bits when it is run again", which);
+    ++ctx.draw;
+  }
+}
+
+void only_the_owner_applies(const Promise& promise) {
+  const std::unique_ptr<Bench> bench = used_bench(promise);
+  const Snapshot before = bench->snapshot();
+  nn::ForwardContext ctx = bench->context(Mode::training);
+  for (int i = 0; i < 3; ++i) result_of(*bench, bench->tokens(), ctx);
+  const std::string changed = bench->difference(before);
+  expect(changed.empty(), "training passes alone changed {}", changed);
+}
+
 void evaluation_draws_nothing(const Promise& promise) {
   const std::unique_ptr<Bench> bench = used_bench(promise);
   const Tokens tokens = bench->tokens();
@@ -64,31 +110,28 @@ void evaluation_changes_nothing(const Promise& promise) {
 void training_draws_as_promised(const Promise& promise) {
   const Bench bench(promise);
   const Tokens tokens = bench.tokens(64);
-  const Snapshot start = bench.snapshot();
   const Pass first = bench.run(tokens, Mode::training, 0);
   bool drew = false;
   for (std::uint64_t draw = 1; draw <= 4; ++draw) {
-    bench.restore(start);
     const Pass pass = bench.run(tokens, Mode::training, draw);
     drew = drew || pass.experts() != first.experts() || pass.weights() != first.weights();
   }
   expect(drew == promise.draws_in_training, "the router draws {}", drew ? "random numbers" : "nothing");
-  bench.restore(start);
   expect_same_bits(bench.run(tokens, Mode::training, 0), first, "for the same draw");
 }
 
 void training_changes_as_promised(const Promise& promise) {
   const Bench bench(promise);
   const Snapshot before = bench.snapshot();
-  bench.run(bench.tokens(), Mode::training);
+  bench.learn(bench.tokens());
   for (const nn::Parameter& parameter : bench.router_parameters()) {
     const std::string changed = bench.difference(before, parameter.variable.name());
     expect(changed.empty() || promise.changes == Changes::parameters,
-           "a training pass changed the parameter {}", changed);
+           "learning from a pass changed the parameter {}", changed);
   }
   const std::string changed = bench.difference(before, kRouterNames);
-  expect(changed.empty() || promise.changes != Changes::nothing, "a training pass changed {}", changed);
-  expect(!changed.empty() || promise.changes == Changes::nothing, "a training pass changed nothing");
+  expect(changed.empty() || promise.changes != Changes::nothing, "learning from a pass changed {}", changed);
+  expect(!changed.empty() || promise.changes == Changes::nothing, "learning from a pass changed nothing");
 }
 
 void resuming_gives_same_bits(const Promise& promise) {

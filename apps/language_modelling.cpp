@@ -1,0 +1,131 @@
+// Text in, bits per byte out.
+
+#include "apps/language_modelling.hpp"
+
+#include <numbers>
+
+#include "apps/data/compression.hpp"
+#include "apps/generation.hpp"
+
+namespace simsmoe::app {
+
+namespace {
+
+constexpr const char *kVocabulary = "vocabulary", *kFingerprint = "fingerprint";
+
+// Tried before the first step: a prompt that the vocabulary cannot express would otherwise stop the run at
+// its first sample. The default one gives way to an empty one, since nobody asked for it.
+std::string usable_prompt(const std::string& prompt, const Tokenizer& tokenizer) {
+  try {
+    tokenizer.encode(prompt);
+  } catch (const UserError& error) {
+    if (prompt == TrainConfig().sample_prompt) return {};
+    throw UserError(fmt::format("train.sample_prompt: {}", error.what()));
+  }
+  return prompt;
+}
+
+}  // namespace
+
+LanguageModelling::LanguageModelling(const Config& config, Device device,
+                                     std::unique_ptr<Tokenizer> tokenizer, std::vector<NamedTensor> tensors)
+    : config_(config),
+      data_(config.data, std::move(tokenizer)),
+      sample_prompt_(usable_prompt(config.train.sample_prompt, *data_.tokenizer)),
+      batches_(data_.train, config.train.batch, config.train.seq,
+               static_cast<std::uint64_t>(config.train.seed)),
+      validation_(data_.valid, config.train.batch, config.train.seq, config.train.eval_batches),
+      model_(config, data_.tokenizer->vocab_size(), device, std::move(tensors)) {}
+
+Variable LanguageModelling::loss(std::uint64_t number, nn::ForwardContext& ctx) const {
+  const Batch batch = batches_.at(number);
+  const Device device = model_.store.device();
+  Variable loss = model_.decoder->loss(batch.tokens.to(device), batch.targets.to(device), ctx);
+  if (ctx.collect_metrics)
+    ctx.metrics.add("train", score_name(), loss.value(), nn::Combine::per_pass,
+                    bits_per_byte(1.0, data_.train.bytes_per_token()));
+  return loss;
+}
+
+Evaluation LanguageModelling::evaluated(Extent extent) const {
+  const EvaluationBatches all(data_.valid, config_.train.batch, config_.train.seq);
+  return evaluate(
+      *model_.decoder, extent == Extent::all ? all : validation_, data_.valid.bytes_per_token(),
+      {.compute_dtype = config_.train.compute_dtype(), .compare_experts = config_.train.compare_experts});
+}
+
+Validation LanguageModelling::validate(Extent extent) const {
+  Evaluation result = evaluated(extent);
+  Validation validation{.score = result.bits_per_byte,
+                        .metrics = std::move(result.metrics),
+                        .summary = fmt::format("validation {:.4f} bits per character", result.bits_per_byte)};
+  const auto add = [&](const char* name, double value) {
+    validation.metrics.add("valid", name, value, nn::Combine::last);
+  };
+  add("loss", result.nats_per_token);
+  add("bpc", result.bits_per_byte);
+  add("tokens", static_cast<double>(result.tokens));
+  validation.metrics.gather("valid",
+                            "expert_cka");  // the mean over the layers whose experts meet often enough
+  return validation;
+}
+
+std::string LanguageModelling::sample() const {
+  const TrainConfig& train = config_.train;
+  if (train.sample_tokens == 0) return {};
+  const SamplingOptions options{.temperature = train.sample_temperature,
+                                .seed = static_cast<std::uint64_t>(train.seed)};
+  return sample_prompt_ + generate(*model_.decoder, *data_.tokenizer, sample_prompt_, train.sample_tokens,
+                                   options, train.compute_dtype());
+}
+
+std::string LanguageModelling::headline() const {
+  return fmt::format("{}: {} tokens to train on, vocabulary {}", data_.corpus.name(), data_.train.size(),
+                     data_.tokenizer->vocab_size());
+}
+
+std::string LanguageModelling::summary() const {
+  constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is sampled, and not compressed
+  const std::string_view text = data_.corpus.bytes(Split::valid);
+  const bool whole = text.size() <= kAffordable;
+  const Evaluation result = evaluated(whole ? Extent::all : Extent::part);
+  std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens)\n",
+                                  result.bits_per_byte, result.tokens, data_.valid.size() - 1);
+  if (whole)
+    lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
+                         gzip_bits_per_byte(text), xz_bits_per_byte(text));
+  return lines;
+}
+
+nlohmann::ordered_json LanguageModelling::about_data() const {
+  return {{"name", data_.corpus.name()},
+          {"path", data_.corpus.path()},
+          {"fingerprint", data_.corpus.fingerprint()},
+          {"vocabulary", data_.tokenizer->vocab_size()},
+          {"train_tokens", data_.train.size()},
+          {"valid_tokens", data_.valid.size()}};
+}
+
+std::map<std::string, std::string> LanguageModelling::metadata() const {
+  return {{kVocabulary, data_.tokenizer->description()}, {kFingerprint, data_.corpus.fingerprint()}};
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const RunCheckpoint& checkpoint) {
+  return tokenizer_from_description(checkpoint.metadata_at(kVocabulary));
+}
+
+std::unique_ptr<Task> make_task(const Config& config, Device device) {
+  return std::make_unique<LanguageModelling>(config, device);
+}
+
+std::unique_ptr<Task> make_task(RunCheckpoint& checkpoint, Device device) {
+  auto task = std::make_unique<LanguageModelling>(checkpoint.config, device, tokenizer_of(checkpoint),
+                                                  std::move(checkpoint.model));
+  const std::string now = task->data().corpus.fingerprint(), then = checkpoint.metadata_at(kFingerprint);
+  if (now != then)
+    throw UserError(fmt::format("{} is not the text that this run began with: {} now, {} then",
+                                task->data().corpus.path(), now, then));
+  return task;
+}
+
+}  // namespace simsmoe::app

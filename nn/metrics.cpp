@@ -1,0 +1,103 @@
+// Values stay where they are until they are read together.
+
+#include "nn/metrics.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "ops/layout.hpp"
+#include "ops/unary.hpp"
+
+namespace simsmoe::nn {
+
+namespace {
+
+double combined(Combine how, const std::vector<double>& values, int passes) {
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  switch (how) {
+    case Combine::mean:
+      return sum / static_cast<double>(values.size());
+    case Combine::per_pass:
+      return sum / passes;
+    case Combine::sum:
+      return sum;
+    case Combine::max:
+      return *std::ranges::max_element(values);
+    case Combine::last:
+      break;
+  }
+  return values.back();
+}
+
+}  // namespace
+
+Metrics::Entry& Metrics::entry(const std::string& where, const std::string& name, Combine how) {
+  const auto known = std::ranges::find_if(
+      entries_, [&](const Entry& entry) { return entry.where == where && entry.name == name; });
+  if (known == entries_.end()) return entries_.emplace_back(Entry{where, name, how, {}});
+  SMX_CHECK(known->how == how, "[metrics] '{}' of '{}' is combined in two ways", name, where);
+  return *known;
+}
+
+void Metrics::add(const std::string& where, const std::string& name, double value, Combine how) {
+  add(where, name, Tensor::scalar(value), how);
+}
+
+void Metrics::add(const std::string& where, const std::string& name, const Tensor& value, Combine how,
+                  double factor) {
+  SMX_CHECK(value.defined() && is_float(value.dtype()) && value.numel() == 1,
+            "[metrics] expected a float scalar for '{}', got {}", name, describe(value));
+  entry(where, name, how).values.push_back({value.view({1}).clone(), factor});
+}
+
+void Metrics::merge(const Metrics& next) {
+  for (const Entry& theirs : next.entries_) {
+    std::vector<Value>& mine = entry(theirs.where, theirs.name, theirs.how).values;
+    mine.insert(mine.end(), theirs.values.begin(), theirs.values.end());
+  }
+  passes_ += next.passes_;
+}
+
+void Metrics::gather(const std::string& where, const std::string& name) {
+  for (std::size_t i = 0, before = entries_.size(); i < before; ++i) {
+    if (entries_[i].name != name || entries_[i].where == where) continue;
+    const std::vector<Value> theirs = entries_[i].values;
+    std::vector<Value>& mine = entry(where, name, entries_[i].how).values;
+    mine.insert(mine.end(), theirs.begin(), theirs.end());
+  }
+}
+
+std::map<std::string, double> Metrics::read() const {
+  std::vector<Tensor> scalars;
+  for (const Entry& entry : entries_)
+    for (const Value& value : entry.values) scalars.push_back(value.value);
+  const std::vector<double> numbers = read_scalars(scalars);
+  std::map<std::string, double> all;
+  auto next = numbers.begin();
+  for (const Entry& entry : entries_) {
+    std::vector<double> values;
+    for (const Value& value : entry.values) values.push_back(value.factor * *next++);
+    all[entry.where.empty() ? entry.name : fmt::format("{}/{}", entry.where, entry.name)] =
+        combined(entry.how, values, passes_);
+  }
+  return all;
+}
+
+std::vector<double> read_scalars(const std::vector<Tensor>& scalars) {
+  std::vector<double> numbers(scalars.size());
+  for (const bool on_host : {true, false}) {
+    Variables together;
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < scalars.size(); ++i) {
+      if (scalars[i].device().is_cpu() != on_host) continue;
+      together.push_back(ops::cast(Variable(scalars[i].view({1})), DType::f64));
+      places.push_back(i);
+    }
+    if (together.empty()) continue;
+    const std::vector<double> read = ops::concat(together, 0).value().to_vector<double>();
+    for (std::size_t i = 0; i < places.size(); ++i) numbers[places[i]] = read[i];
+  }
+  return numbers;
+}
+
+}  // namespace simsmoe::nn

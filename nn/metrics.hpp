@@ -1,0 +1,58 @@
+#pragma once
+// Numbers that a step or a layer wants logged, each with how several values of it become one. They may be scalars on a
+// device: nothing is read back until read().
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.hpp"
+
+namespace simsmoe::nn {
+
+// Of the values that the layers and the passes of a step (its micro-batches) have added.
+enum class Combine : unsigned char {
+  mean,      // of those that there are
+  per_pass,  // their sum over the number of passes: a part of a loss, which some passes lack
+  sum,
+  last,
+  max
+};
+
+class Metrics {
+ public:
+  // Of this pass. `where` is the path of a layer, or "train", "valid" for what belongs to the whole model. A name has
+  // one way to combine. value: float, one element, which is copied.
+  void add(const std::string& where, const std::string& name, double value, Combine how);
+  void add(const std::string& where, const std::string& name, const Tensor& value, Combine how,
+           double factor = 1.0);
+
+  // Adds those of a later pass.
+  void merge(const Metrics& next);
+  // Adds, under `where`, all values that others have under this name.
+  void gather(const std::string& where, const std::string& name);
+
+  bool empty() const { return entries_.empty(); }
+  // All values, by "where/name", or "name" where that is empty: one copy from the device, however many there are.
+  std::map<std::string, double> read() const;
+
+ private:
+  struct Value {
+    Tensor value;  // [1]
+    double factor;
+  };
+  struct Entry {
+    std::string where, name;
+    Combine how;
+    std::vector<Value> values;
+  };
+  Entry& entry(const std::string& where, const std::string& name, Combine how);
+
+  std::vector<Entry> entries_;
+  int passes_ = 1;
+};
+
+// The values of float tensors of one element each, in order, by one copy from each device.
+std::vector<double> read_scalars(const std::vector<Tensor>& scalars);
+
+}  // namespace simsmoe::nn
