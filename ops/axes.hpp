@@ -1,11 +1,39 @@
 #pragma once
 // The axes that an op works along, and a tensor seen from them.
 
+#include <array>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "engine/tape.hpp"
+
+namespace simsmoe {
+
+// A few axes, without memory of their own.
+class AxisList {
+ public:
+  void push_back(int axis) {
+    SMX_CHECK(size_ < axes_.size(), "[axes] expected at most {} axes", axes_.size());
+    axes_[size_++] = axis;
+  }
+  bool empty() const { return size_ == 0; }
+  std::size_t size() const { return size_; }
+  int operator[](std::size_t i) const { return axes_[i]; }
+  int front() const { return axes_[0]; }
+  int back() const { return axes_[size_ - 1]; }
+  int* begin() { return axes_.data(); }
+  int* end() { return axes_.data() + size_; }
+  const int* begin() const { return axes_.data(); }
+  const int* end() const { return axes_.data() + size_; }
+
+ private:
+  std::array<int, Shape::kMaxRank> axes_{};
+  std::size_t size_ = 0;
+};
+
+}  // namespace simsmoe
 
 namespace simsmoe::ops {
 
@@ -13,20 +41,23 @@ namespace simsmoe::ops {
 // end. That each exists and is named once is checked by the op.
 class Axes {
  public:
-  Axes(int axis) : list_{axis} {}
-  Axes(std::initializer_list<int> axes) : list_(axes) {}
-  Axes(std::vector<int> axes) : list_(std::move(axes)) {}
+  Axes(int axis) { list_.push_back(axis); }
+  Axes(std::initializer_list<int> axes) : Axes(std::span(axes.begin(), axes.size())) {}
+  Axes(const std::vector<int>& axes) : Axes(std::span(axes)) {}
+  explicit Axes(std::span<const int> axes) {
+    for (const int axis : axes) list_.push_back(axis);
+  }
   static Axes all() {
-    Axes axes(std::vector<int>{});
+    Axes axes{std::span<const int>()};
     axes.all_ = true;
     return axes;
   }
 
   bool are_all() const { return all_; }
-  const std::vector<int>& list() const { return list_; }  // empty for all
+  const AxisList& list() const { return list_; }  // empty for all
 
  private:
-  std::vector<int> list_;
+  AxisList list_;
   bool all_ = false;
 };
 
@@ -45,7 +76,7 @@ inline AxisView view_from(const Shape& shape, int axis) {
 
 // What an op was asked for: the chosen axes and the others, ascending and counted from the first.
 struct AxisChoice {
-  std::vector<int> chosen, others;
+  AxisList chosen, others;
 };
 
 // Throws "[op] expected ..." when x is undefined, no axis is named, one twice, or one that x lacks.

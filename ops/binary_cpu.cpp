@@ -54,10 +54,11 @@ struct Div {
   }
   template <Operand operand, class A>
   static A slope(A a, A b) {
-    // b^2 leaves the range of the type long before a / b^2 does
+    if (operand == Operand::a) return 1 / b;
+    // -a / b^2, or -(a / b) / b: b^2 leaves the range of the type long before the slope does
     const A square = b * b;
     const bool in_range = square >= std::numeric_limits<A>::min() && square <= std::numeric_limits<A>::max();
-    return operand == Operand::a ? 1 / b : (in_range ? -a / square : -(a / b) / b);
+    return (in_range ? -a : -(a / b)) / (in_range ? square : b);
   }
 };
 

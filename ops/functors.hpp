@@ -93,12 +93,11 @@ struct GeluTanh {
   SMX_HOST_DEVICE A value(A x) const {
     return x * gate(x).value;
   }
-  // Beyond 100 the slope of the gate is exactly 0, and x^2 may overflow.
   template <class A>
   SMX_HOST_DEVICE A slope(A x) const {
     const Sigmoidal<A> s = gate(x);
-    const A b = x < -100 ? A(-100) : (x > 100 ? A(100) : x);
-    return s.value + b * s.slope * A(kTwoRootTwoOverPi) * (1 + A(3 * kCubic) * b * b);
+    const A b = s.slope > 0 ? x : A(0);  // x^2 overflows where the slope of the gate has long been exactly 0
+    return s.value + x * s.slope * A(kTwoRootTwoOverPi) * (1 + A(3 * kCubic) * b * b);
   }
 };
 

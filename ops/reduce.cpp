@@ -44,7 +44,7 @@ std::int64_t chosen_numel(const Shape& shape, const AxisChoice& choice) {
 namespace {
 
 std::vector<int> chosen_last(const AxisChoice& choice) {
-  std::vector<int> order = choice.others;
+  std::vector<int> order(choice.others.begin(), choice.others.end());
   order.insert(order.end(), choice.chosen.begin(), choice.chosen.end());
   return order;
 }
@@ -84,7 +84,7 @@ Reduction over(std::string_view op, const Variable& x, const Axes& axes, bool ke
   const Shape shape = reduced_shape(x.shape(), choice, keep);
   if (choice.others.empty()) return {op, x, {1, n, 1}, shape};
   const int first = choice.chosen.front(), last = choice.chosen.back();
-  if (last - first + 1 == std::ssize(choice.chosen))
+  if (last - first + 1 == static_cast<int>(choice.chosen.size()))
     return {op, x, {x.shape().outer(first), n, x.shape().inner(last)}, shape};
   return {op, with_chosen_last(x, choice), {shape.numel(), n, 1}, shape};
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/math.hpp"
-#include "ops/cpu_kernel.hpp"
+#include "ops/cpu_sums.hpp"
 
 // The reduced axis is cut into pieces whose number depends on the shape alone; their results are combined in
 // order, so the whole has the same bits for any number of threads. It also keeps each sum short, hence exact.
@@ -88,9 +88,31 @@ bool beats(A b, A a) {
   return beyond || (b != b && a == a);
 }
 
+// The same over neighbours [begin, end): the extremum first, in vector lanes, then where it is.
+template <Extremum which, class T, class A = acc_t<T>>
+Found<A> find_extremum(const T* x, std::int64_t begin, std::int64_t end) {
+  constexpr A kSign = which == Extremum::max ? 1 : -1;
+  A largest = -std::numeric_limits<A>::infinity();
+  bool any_nan = false;
+#pragma omp simd reduction(max : largest) reduction(| : any_nan)
+  for (std::int64_t j = begin; j < end; ++j) {
+    const A value = kSign * static_cast<A>(x[j]);
+    largest = math::max(largest, value);
+    any_nan = any_nan | (value != value);
+  }
+  const auto is_it = [=](A value) { return any_nan ? value != value : kSign * value == largest; };
+  std::int64_t place = begin;
+  while (!is_it(static_cast<A>(x[place]))) ++place;
+  return {static_cast<A>(x[place]), place};
+}
+
 // found[i] = the extremum of x[j, i] over rows [begin, end), of which there is one at least; x: [n, inner]
 template <Extremum which, class T, class A = acc_t<T>>
 void find_extrema(const T* x, std::int64_t begin, std::int64_t end, std::int64_t inner, Found<A>* found) {
+  if (inner == 1) {
+    *found = find_extremum<which>(x, begin, end);
+    return;
+  }
   for (std::int64_t i = 0; i < inner; ++i) found[i] = {static_cast<A>(x[begin * inner + i]), begin};
   for (std::int64_t j = begin + 1; j < end; ++j)
     for (std::int64_t i = 0; i < inner; ++i)
@@ -271,10 +293,22 @@ void l2_norm_backward(const Tensor& x, const Tensor& norm, const Tensor& dy, Axi
 
 void cumsum(const Tensor& x, AxisView view, bool from_end, GradTarget y) {
   const std::int64_t n = view.n, inner = view.inner;
+  const auto row_at = [=](std::int64_t step) { return from_end ? n - 1 - step : step; };
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
     const T* from = x.data<T>();
     T* to = y.buffer.data<T>();
+    if (inner == 1) {
+      parallel_rows(view.outer, n, [&](std::int64_t o) {
+        A sum = 0;
+        for (std::int64_t step = 0; step < n; ++step) {
+          const std::int64_t place = o * n + row_at(step);
+          sum += static_cast<A>(from[place]);
+          write_grad(to[place], sum, y.accumulate);
+        }
+      });
+      return;
+    }
     // Columns are independent; a thread's share of those of one o run side by side.
     const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (n + 1));
     parallel_for(view.outer * inner, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -282,14 +316,10 @@ void cumsum(const Tensor& x, AxisView view, bool from_end, GradTarget y) {
       for (std::int64_t k = begin, width = 0; k < end; k += width) {
         width = std::min(inner - k % inner, end - k);
         std::fill_n(sums.begin(), width, A(0));
-        const std::int64_t first = k / inner * n * inner + k % inner;
         for (std::int64_t step = 0; step < n; ++step) {
-          const std::int64_t row = first + (from_end ? n - 1 - step : step) * inner;
-          for (std::int64_t i = 0; i < width; ++i) {
-            A& sum = sums[static_cast<std::size_t>(i)];
-            sum += static_cast<A>(from[row + i]);
-            write_grad(to[row + i], sum, y.accumulate);
-          }
+          const std::int64_t first = (k / inner * n + row_at(step)) * inner + k % inner;
+          add_row(from + first, sums.data(), width);
+          write_grads(sums.data(), to + first, width, y.accumulate);
         }
       }
     });
