@@ -165,10 +165,10 @@ void Tape::backward(const Variables& ys, const std::vector<Tensor>& dys) {
 
 Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outputs, BackwardFn backward) {
   Tape* tape = Tape::current();
-  const bool needed = (tape != nullptr || current_pause != nullptr) &&
-                      std::ranges::any_of(inputs, [](const Variable& input) {
-                        return input.defined() && input.requires_grad();
-                      });
+  const bool needed =
+      (tape != nullptr || current_pause != nullptr) && std::ranges::any_of(inputs, [](const Variable& input) {
+        return input.defined() && input.requires_grad();
+      });
   Variables results;
   results.reserve(outputs.size());
   for (Tensor& output : outputs) results.emplace_back(std::move(output));

@@ -14,8 +14,10 @@ void check_state(std::string_view op, const Tensor& parameter, const Tensor& oth
 }
 
 void check_scale(std::string_view op, const Tensor& parameter, const Tensor& scale) {
-  SMX_CHECK(!scale.defined() || (scale.dtype() == DType::f64 && scale.numel() == 1 && scale.device() == parameter.device()),
-            "[{}] expected a scale f64 [] on {}, got {}", op, parameter.device().to_string(), describe(scale));
+  SMX_CHECK(!scale.defined() ||
+                (scale.dtype() == DType::f64 && scale.numel() == 1 && scale.device() == parameter.device()),
+            "[{}] expected a scale f64 [] on {}, got {}", op, parameter.device().to_string(),
+            describe(scale));
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ Tensor global_norm(const std::vector<Tensor>& xs);
 
 SMX_CPU_KERNEL(adam_update, (const std::vector<ops::AdamSlot>& slots, const ops::AdamStep& step,
                              const Tensor& gradient_scale))
-SMX_CPU_KERNEL(sgd_update,
-               (const std::vector<ops::SgdSlot>& slots, const ops::SgdStep& step, const Tensor& gradient_scale))
+SMX_CPU_KERNEL(sgd_update, (const std::vector<ops::SgdSlot>& slots, const ops::SgdStep& step,
+                            const Tensor& gradient_scale))
 // norm: f64 []
 SMX_CPU_KERNEL(global_norm, (const std::vector<Tensor>& xs, const Tensor& norm))

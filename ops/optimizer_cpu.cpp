@@ -45,7 +45,8 @@ void adam_elements(T* p, const T* g, T* m, T* v, std::int64_t n, const AdamFacto
 }
 
 template <class T>
-void sgd_elements(T* p, const T* g, T* u, std::int64_t n, const ops::SgdStep& s, acc_t<T> decay, acc_t<T> scale) {
+void sgd_elements(T* p, const T* g, T* u, std::int64_t n, const ops::SgdStep& s, acc_t<T> decay,
+                  acc_t<T> scale) {
   using A = acc_t<T>;
   const A lr = static_cast<A>(s.lr), momentum = static_cast<A>(s.momentum);
   for (std::int64_t i = 0; i < n; ++i) {
@@ -76,20 +77,22 @@ double value_of(const Tensor& scale) { return scale.defined() ? *scale.data<doub
 
 }  // namespace
 
-void adam_update(const std::vector<ops::AdamSlot>& slots, const ops::AdamStep& step, const Tensor& gradient_scale) {
+void adam_update(const std::vector<ops::AdamSlot>& slots, const ops::AdamStep& step,
+                 const Tensor& gradient_scale) {
   const double scale = value_of(gradient_scale);
   if (!std::isfinite(scale)) return;
   for (const ops::AdamSlot& slot : slots)
     for_float_dtype(slot.parameter.dtype(), [&]<class T>() {
       const AdamFactors<acc_t<T>> factors(step, slot, scale);
       parallel_elements(slot.parameter.numel(), [&](std::int64_t begin, std::int64_t end) {
-        adam_elements(slot.parameter.data<T>() + begin, slot.gradient.data<T>() + begin, slot.m.data<T>() + begin,
-                      slot.v.data<T>() + begin, end - begin, factors);
+        adam_elements(slot.parameter.data<T>() + begin, slot.gradient.data<T>() + begin,
+                      slot.m.data<T>() + begin, slot.v.data<T>() + begin, end - begin, factors);
       });
     });
 }
 
-void sgd_update(const std::vector<ops::SgdSlot>& slots, const ops::SgdStep& step, const Tensor& gradient_scale) {
+void sgd_update(const std::vector<ops::SgdSlot>& slots, const ops::SgdStep& step,
+                const Tensor& gradient_scale) {
   const double scale = value_of(gradient_scale);
   if (!std::isfinite(scale)) return;
   for (const ops::SgdSlot& slot : slots)

@@ -22,7 +22,7 @@ Tensor normal(const Shape& shape, DType dtype, RandomKey key, std::uint64_t step
 }  // namespace simsmoe::ops
 
 // y (+)= x * mask / (1 - p)
-SMX_KERNEL(dropout_apply, (const Tensor& x, GradTarget y, double p, RandomKey key, std::uint64_t step,
-                           std::uint64_t first))
+SMX_KERNEL(dropout_apply,
+           (const Tensor& x, GradTarget y, double p, RandomKey key, std::uint64_t step, std::uint64_t first))
 SMX_KERNEL(uniform_fill, (const Tensor& y, RandomKey key, std::uint64_t step, std::uint64_t first))
 SMX_KERNEL(normal_fill, (const Tensor& y, RandomKey key, std::uint64_t step, std::uint64_t first))

@@ -47,16 +47,18 @@ void dropout_apply(const Tensor& x, GradTarget y, double p, RandomKey key, std::
     const auto scale = static_cast<acc_t<T>>(1.0 / (1.0 - p));
     const T* in = x.data<T>();
     T* out = y.buffer.data<T>();
-    parallel_for((end + kBatch - 1) / kBatch - batches, kGrain / kBatch, [&](std::int64_t from, std::int64_t to) {
-      std::uint32_t bits[kBatch];
-      for (std::int64_t batch = batches + from; batch < batches + to; ++batch) {
-        draw_batch(key, step, batch, bits);
-        const std::int64_t begin = std::max(first, batch * kBatch), stop = std::min(end, (batch + 1) * kBatch);
-        if (begin < stop)
-          drop(in + begin - first, bits + begin - batch * kBatch, threshold, scale, out + begin - first, stop - begin,
-               y.accumulate);
-      }
-    });
+    parallel_for((end + kBatch - 1) / kBatch - batches, kGrain / kBatch,
+                 [&](std::int64_t from, std::int64_t to) {
+                   std::uint32_t bits[kBatch];
+                   for (std::int64_t batch = batches + from; batch < batches + to; ++batch) {
+                     draw_batch(key, step, batch, bits);
+                     const std::int64_t begin = std::max(first, batch * kBatch),
+                                        stop = std::min(end, (batch + 1) * kBatch);
+                     if (begin < stop)
+                       drop(in + begin - first, bits + begin - batch * kBatch, threshold, scale,
+                            out + begin - first, stop - begin, y.accumulate);
+                   }
+                 });
   });
 }
 
@@ -68,7 +70,8 @@ void fill(const Tensor& y, std::uint64_t first, const Draw& draw) {
   for_float_dtype(y.dtype(), [&]<class T>() {
     T* out = y.data<T>();
     parallel_elements(y.numel(), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) out[i] = converted<T>(draw(first + static_cast<std::uint64_t>(i)));
+      for (std::int64_t i = begin; i < end; ++i)
+        out[i] = converted<T>(draw(first + static_cast<std::uint64_t>(i)));
     });
   });
 }

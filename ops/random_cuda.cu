@@ -19,13 +19,15 @@ __global__ void dropout_elements(const T* x, T* y, std::uint32_t threshold, acc_
 }
 
 template <class T>
-__global__ void uniform_elements(T* y, RandomKey key, std::uint64_t step, std::uint64_t first, std::int64_t n) {
+__global__ void uniform_elements(T* y, RandomKey key, std::uint64_t step, std::uint64_t first,
+                                 std::int64_t n) {
   for (std::int64_t i = first_item(); i < n; i += item_stride())
     y[i] = converted<T>(random_uniform(key, step, first + static_cast<std::uint64_t>(i)));
 }
 
 template <class T>
-__global__ void normal_elements(T* y, RandomKey key, std::uint64_t step, std::uint64_t first, std::int64_t n) {
+__global__ void normal_elements(T* y, RandomKey key, std::uint64_t step, std::uint64_t first,
+                                std::int64_t n) {
   for (std::int64_t i = first_item(); i < n; i += item_stride())
     y[i] = converted<T>(random_normal(key, step, first + static_cast<std::uint64_t>(i)));
 }
@@ -38,8 +40,8 @@ void dropout_apply(const Tensor& x, GradTarget y, double p, RandomKey key, std::
   const auto threshold = static_cast<std::uint32_t>(std::ceil(p * 0x1p24));
   for_float_dtype(x.dtype(), [&]<class T>() {
     const auto scale = static_cast<acc_t<T>>(1.0 / (1.0 - p));
-    launch("dropout", dropout_elements<T>, blocks_for(n, kThreads), x.data<T>(), y.buffer.data<T>(), threshold, scale,
-           key, step, first, y.accumulate, n);
+    launch("dropout", dropout_elements<T>, blocks_for(n, kThreads), x.data<T>(), y.buffer.data<T>(),
+           threshold, scale, key, step, first, y.accumulate, n);
   });
 }
 

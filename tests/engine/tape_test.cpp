@@ -359,7 +359,8 @@ TEST_CASE("backward from several results is backward from the sum of their produ
   CHECK(message_of([&] {
           tape.backward({y, y}, {y.value(), y.value()});
         }) == "[backward] one result is given twice");
-  CHECK(message_of([&] { tape.backward(Variables{y}, std::vector<Tensor>{}); }) == "[backward] 0 gradients for 1 results");
+  CHECK(message_of([&] { tape.backward(Variables{y}, std::vector<Tensor>{}); }) ==
+        "[backward] 0 gradients for 1 results");
   CHECK(message_of([&] { tape.backward(Variables{}, std::vector<Tensor>{}); }) ==
         "[backward] 0 gradients for 0 results");
   tape.backward(y);  // a refused call left nothing behind
