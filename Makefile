@@ -28,7 +28,7 @@ fuzz: install-dev build/fuzz/build.ninja  ## feed random input to the readers, a
 	@cmake --build --preset fuzz
 	@ctest --preset fuzz
 
-lint: install build/release/build.ninja  ## layering, sizes, completeness of the op cases
+lint: install build/release/build.ninja  ## layering, sizes, completeness of cases, routers and reads from devices
 	@ctest --preset release --label-regex lint --verbose
 
 format: install-dev  ## reformat the sources

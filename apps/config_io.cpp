@@ -83,6 +83,11 @@ std::string place(const std::string& source, const toml::source_region& region) 
   return fmt::format("{}:{}: ", source, region.begin.line);
 }
 
+std::string hint_for(const FieldList& fields, const std::string& unknown) {
+  const std::string hint = fields.hint(unknown);
+  return hint.empty() ? " (train --help lists all keys)" : hint;
+}
+
 }  // namespace
 
 void read_config(Config& config, std::string_view toml, const std::string& source, FormerNames former) {
@@ -95,7 +100,7 @@ void read_config(Config& config, std::string_view toml, const std::string& sourc
   const FieldList fields = config.fields();
   const auto unknown = [&](const std::string& name, const toml::node& node) {
     throw UserError(
-        fmt::format("{}unknown key '{}'{}", place(source, node.source()), name, fields.hint(name)));
+        fmt::format("{}unknown key '{}'{}", place(source, node.source()), name, hint_for(fields, name)));
   };
   for (const auto& [section, content] : document) {
     const std::string section_name(section.str());
@@ -140,7 +145,7 @@ void apply_overrides(Config& config, const std::vector<Override>& overrides) {
   for (const Override& item : overrides) {
     const Field* field = fields.find(item.key);
     if (field == nullptr)
-      throw UserError(fmt::format("--{}: unknown key{}", item.key, fields.hint(item.key)));
+      throw UserError(fmt::format("--{}: unknown key{}", item.key, hint_for(fields, item.key)));
     const std::string where = "--";
     check_utf8(*field, item.value, where);
     nn::store(*field, nn::parse(*field, item.value, where), where);

@@ -2,6 +2,7 @@
 
 #include "apps/trainer.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -35,9 +36,9 @@ StepReport Trainer::step(bool collect_metrics) {
   store.clear_grads();
   for (std::int64_t i = 0; i < micro_batches; ++i) {
     Tape tape;
-    nn::ForwardContext ctx = context(i, collect_metrics);
+    nn::ForwardContext ctx = context(state_.step, i, collect_metrics);
     ctx.observed = std::move(observed);
-    const Variable value = loss(i, ctx);
+    const Variable value = loss(ctx);
     tape.backward(value);
     sum = sum.defined() ? ops::add(sum, value.detach()) : value.detach();
     if (i == 0)
@@ -65,20 +66,19 @@ StepReport Trainer::step(bool collect_metrics) {
   return report;
 }
 
-nn::ForwardContext Trainer::context(std::int64_t micro_batch, bool collect_metrics) const {
+nn::ForwardContext Trainer::context(std::int64_t step, std::int64_t micro_batch, bool collect_metrics) const {
   nn::ForwardContext ctx;
   ctx.training = true;
-  ctx.step = static_cast<std::uint64_t>(state_.step);
-  ctx.draw = static_cast<std::uint64_t>(state_.step * config_.train.accumulate + micro_batch);
+  ctx.step = static_cast<std::uint64_t>(step);
+  ctx.draw = static_cast<std::uint64_t>(step * config_.train.accumulate + micro_batch);
   ctx.compute_dtype = config_.train.compute_dtype();
   ctx.recompute = config_.train.recompute == Recompute::sublayers;
   ctx.collect_metrics = collect_metrics;
   return ctx;
 }
 
-Variable Trainer::loss(std::int64_t micro_batch, nn::ForwardContext& ctx) const {
-  const Variable task =
-      task_->loss(static_cast<std::uint64_t>(state_.step * config_.train.accumulate + micro_batch), ctx);
+Variable Trainer::loss(nn::ForwardContext& ctx) const {
+  const Variable task = task_->loss(ctx.draw, ctx);
   const Variable auxiliary = ctx.losses.total();
   Variable total = auxiliary.defined() ? ops::add(task, auxiliary) : task;
   ctx.metrics.add("train", "loss", total.value(), nn::Combine::per_pass);
@@ -100,16 +100,16 @@ void Trainer::check_finite() {
   }
 }
 
-// The step is run again, without recomputation: what is looked at must be on the tape.
+// The step, counted from 1, is run again, without recomputation: what is looked at must be on the tape.
 void Trainer::stop_at_non_finite(const std::string& what, std::int64_t step) const {
   std::string culprit;
   nn::Observations observed;
   for (std::int64_t i = 0; i < config_.train.accumulate && culprit.empty(); ++i)
     culprit = first_non_finite(task_->store(), [&] {
-      nn::ForwardContext ctx = context(i, false);
+      nn::ForwardContext ctx = context(std::max<std::int64_t>(step - 1, 0), i, false);
       ctx.recompute = false;
       ctx.observed = std::move(observed);
-      const Variable value = loss(i, ctx);
+      const Variable value = loss(ctx);
       observed = std::move(ctx.observed);
       return value;
     });

@@ -35,7 +35,7 @@ class Trainer {
 
   // One optimizer step. When the loss or the gradient is not finite, throws Error naming the first tensor that is not,
   // before anything is changed. On a device that is found out when numbers are read: in the next step whose metrics are
-  // collected, or by save(); until then the optimizer changes nothing.
+  // collected, or by save(); until then the optimizer changes nothing, and what is learned without a gradient is not saved.
   StepReport step(bool collect_metrics);
 
   // Throws Error naming a tensor when the result is not finite.
@@ -52,9 +52,9 @@ class Trainer {
   const Task& task() const { return *task_; }
 
  private:
-  nn::ForwardContext context(std::int64_t micro_batch, bool collect_metrics) const;
-  // The loss of a micro-batch with its auxiliary losses; adds all of them to ctx.metrics.
-  Variable loss(std::int64_t micro_batch, nn::ForwardContext& ctx) const;
+  nn::ForwardContext context(std::int64_t step, std::int64_t micro_batch, bool collect_metrics) const;
+  // The loss of the micro-batch ctx.draw with its auxiliary losses; adds all of them to ctx.metrics.
+  Variable loss(nn::ForwardContext& ctx) const;
   void check_finite();
   [[noreturn]] void stop_at_non_finite(const std::string& what, std::int64_t step) const;
 

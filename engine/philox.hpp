@@ -64,8 +64,8 @@ SMX_HOST_DEVICE inline float random_uniform(RandomKey key, std::uint64_t step, s
 }
 
 // Standard normal by Box-Muller in double; elements 2j and 2j+1 are the pair of block j. On a GPU the logarithm and
-// the sine may differ in their last bit. Initialisers draw on the host, so a model starts with the same bits everywhere. One (key, step) serves uniforms or normals,
-// not both: they would share blocks.
+// the sine may differ in their last bit. Initialisers draw on the host, so a model starts with the same bits everywhere.
+// One (key, step) serves uniforms or normals, not both: they would share blocks.
 SMX_HOST_DEVICE inline double random_normal(RandomKey key, std::uint64_t step, std::uint64_t element) {
   const PhiloxBlock b = philox(key, step, element / 2);
   const std::uint64_t hi = (static_cast<std::uint64_t>(b.lane[0]) << 32) | b.lane[1];

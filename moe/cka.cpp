@@ -1,4 +1,4 @@
-// The definitions are in the header.
+// Kernels, centring and HSIC as compositions of ops.
 #include "moe/cka.hpp"
 
 #include <cmath>

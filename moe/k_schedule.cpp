@@ -1,4 +1,4 @@
-// The formulas are in the header.
+// The shapes as functions of the step, and their checks.
 #include "moe/k_schedule.hpp"
 
 #include <algorithm>

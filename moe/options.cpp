@@ -75,7 +75,10 @@ void MoeOptions::fields(nn::FieldList& add) {
                                      ? fmt::format("router {} has none", name)
                                      : fmt::format("router {} has a balance loss of its own", name);
   add("experts", &experts, "experts per layer (E)", nn::between(1, 65536));
-  add("k", &k, "experts that each token uses; at most moe.experts", nn::between(1, 65536));
+  add("k", &k,
+      "experts that each token uses, or a mean to aim at where the router chooses how many; at most "
+      "moe.experts",
+      nn::between(1, 65536));
   add("hidden", &hidden, "inner size of one expert (F)", nn::between(1, 1 << 20));
   add("router", &router, "how tokens choose experts").one_of(router_names());
   add("variant", &variant,
@@ -95,7 +98,8 @@ void MoeOptions::fields(nn::FieldList& add) {
       "auto: switch for moe.variant = paper, else as the router's published code has it")
       .read_if(has.balance == BalanceSource::layer, no_balance);
   add("balance_weight", &balance_weight, "weight of the load-balance loss; 0 turns it off", nn::at_least(0))
-      .turns_off("balance")
+      .turns_off(has.balance == BalanceSource::router ? ""
+                                                      : "balance")  // else a loss of the same purpose is on
       .read_if(balances, no_balance);
   add("z_weight", &z_weight, "weight of the router z-loss; 0 turns it off", nn::at_least(0))
       .turns_off("z")

@@ -1,4 +1,4 @@
-// The formulas are in the header.
+// Each loss as a composition of ops.
 #include "moe/similarity_losses.hpp"
 
 #include <iterator>

@@ -170,7 +170,7 @@ std::string FieldList::hint(const std::string& unknown) const {
       best = distance;
     }
   }
-  if (nearest == nullptr || !is_near(best, unknown)) return " (train --help lists all keys)";
+  if (nearest == nullptr || !is_near(best, unknown)) return {};
   return fmt::format(", did you mean '{}'?", nearest->name);
 }
 

@@ -118,7 +118,7 @@ class FieldList {
   const Field* find(std::string_view name) const;         // nullptr: there is none
   const Field* find_former(std::string_view name) const;  // by what it was called once
   const Field& at(const std::string& name) const;         // throws UserError suggesting the nearest name
-  // What to say behind an unknown name: ": it is switch.jitter now", ", did you mean 'train.lr'?".
+  // What to say behind an unknown name: ": it is switch.jitter now", ", did you mean 'train.lr'?"; nothing when none is near.
   std::string hint(const std::string& unknown) const;
 
  private:

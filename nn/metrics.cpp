@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/index_fault.hpp"
 #include "ops/layout.hpp"
 #include "ops/unary.hpp"
 
@@ -85,17 +86,24 @@ std::map<std::string, double> Metrics::read() const {
 
 std::vector<double> read_scalars(const std::vector<Tensor>& scalars) {
   std::vector<double> numbers(scalars.size());
-  for (const bool on_host : {true, false}) {
+  std::vector<Device> devices;
+  for (const Tensor& scalar : scalars)
+    if (std::ranges::find(devices, scalar.device()) == devices.end()) devices.push_back(scalar.device());
+  for (const Device device : devices) {
     Variables together;
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < scalars.size(); ++i) {
-      if (scalars[i].device().is_cpu() != on_host) continue;
+      if (scalars[i].device() != device) continue;
       together.push_back(ops::cast(Variable(scalars[i].view({1})), DType::f64));
       places.push_back(i);
     }
-    if (together.empty()) continue;
+    const Tensor note = noted_index_fault(device);
+    if (note.defined()) together.push_back(Variable(note.to(DType::f64)));
     const std::vector<double> read = ops::concat(together, 0).value().to_vector<double>();
     for (std::size_t i = 0; i < places.size(); ++i) numbers[places[i]] = read[i];
+    if (!note.defined()) continue;
+    const auto word = [&](std::size_t i) { return static_cast<std::int64_t>(read[places.size() + i]); };
+    throw_index_fault(device, {.op = word(0), .place = word(1), .value = word(2), .size = word(3)});
   }
   return numbers;
 }

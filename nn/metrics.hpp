@@ -52,7 +52,8 @@ class Metrics {
   int passes_ = 1;
 };
 
-// The values of float tensors of one element each, in order, by one copy from each device.
+// The values of float tensors of one element each, in order, by one copy from each device. Throws Error when a kernel there
+// found an index outside of its range (engine/index_fault.hpp).
 std::vector<double> read_scalars(const std::vector<Tensor>& scalars);
 
 }  // namespace simsmoe::nn

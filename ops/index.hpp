@@ -35,8 +35,9 @@ Tensor arange(std::int64_t n, DType dtype = DType::i64, Device device = kCpu);
 
 }  // namespace simsmoe::ops
 
-// Throws "[op] indices[i] = v is outside [0, size)" for the first such index.
-SMX_CPU_KERNEL(check_indices, (std::string_view op, const Tensor& indices, std::int64_t size))
+// Throws "[op] indices[i] = v is outside [0, size)" for the first such index; on a device it is noted for whoever reads
+// numbers next (engine/index_fault.hpp).
+SMX_KERNEL(check_indices, (std::string_view op, const Tensor& indices, std::int64_t size))
 // x, dx: [outer, n, inner], indices: [m], y, dy: [outer, m, inner]; the view is that of x.
 SMX_CPU_KERNEL(select_forward, (const Tensor& x, AxisView view, const Tensor& indices, const Tensor& y))
 SMX_CPU_KERNEL(select_backward, (const Tensor& dy, AxisView view, const Tensor& indices, GradTarget dx))

@@ -3,6 +3,7 @@
 
 #include "ops/attention.hpp"
 #include "ops/binary.hpp"
+#include "ops/choices.hpp"
 #include "ops/compare.hpp"
 #include "ops/index.hpp"
 #include "ops/layout.hpp"
@@ -11,7 +12,9 @@
 #include "ops/norm.hpp"
 #include "ops/operators.hpp"
 #include "ops/optimizer.hpp"
+#include "ops/pairwise.hpp"
 #include "ops/random.hpp"
+#include "ops/recompute.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rotary.hpp"
 #include "ops/routing.hpp"

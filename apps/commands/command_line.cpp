@@ -38,7 +38,8 @@ CLI::Validator whole_number(std::int64_t low, std::int64_t high) {
 }
 
 void Machine::add_options(CLI::App& line) {
-  line.add_option("--threads", threads, "processor threads; default: as many as there are cores")
+  line.add_option("--threads", threads,
+                  "processor threads; default: those of the checkpoint, else as many as there are cores")
       ->check(whole_number(1, 4096));
   line.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
 }

@@ -1,4 +1,4 @@
-// The rules are in the header.
+// Which layers compete in which step, and what is learned for that.
 #include "moe/routers/compete_schedule.hpp"
 
 #include <algorithm>

@@ -2,6 +2,7 @@
 #   cmake -D root=<source tree> -P <script>
 # prints every violation as file: sentence and then fails.
 cmake_minimum_required(VERSION 3.25)
+get_filename_component(root "${root}" ABSOLUTE)
 
 # Paths below `root` of the C++ and CUDA files in the given folders. apps/examples/own_* are projects of their own.
 function(source_files out)

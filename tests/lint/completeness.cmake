@@ -1,5 +1,5 @@
 # Every function declared in namespace simsmoe::ops is named as ops::<function> in a file of cases, tests/ops/*_cases.cpp;
-# one that takes no Variable (optimizer steps, histograms) in any test of tests/ops.
+# one that takes no Variable (optimizer steps, histograms) in any test of tests/ops. ops/ops.hpp includes all their headers.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 
 function(read_all out)
@@ -16,6 +16,7 @@ file(GLOB cases ${root}/tests/ops/*_cases.cpp)
 file(GLOB tests ${root}/tests/ops/*.cpp)
 read_all(cases ${cases})
 read_all(tests ${tests})
+read_all(umbrella ${root}/ops/ops.hpp)
 
 set(begin "namespace simsmoe::ops {")
 set(functions 0)
@@ -30,6 +31,9 @@ foreach(header IN LISTS headers)
   string(REGEX REPLACE "\n}[^;].*" "" text "${text}") # the first brace in column 0 that no semicolon follows
   # A declaration begins in column 0 with its return type; inline helpers have two words before their name.
   string(REGEX MATCHALL "\n[A-Za-z][A-Za-z0-9_:<>]* [a-z][a-z0-9_]*\\([^;]*" declarations "${text}")
+  if(declarations AND NOT umbrella MATCHES "\"${header}\"")
+    violation(ops/ops.hpp "lacks ${header}")
+  endif()
   foreach(declaration IN LISTS declarations)
     string(REGEX MATCH " ([a-z][a-z0-9_]*)\\(" unused "${declaration}")
     set(name ${CMAKE_MATCH_1})

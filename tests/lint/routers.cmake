@@ -1,5 +1,5 @@
 # A router is named in its own file and in the table of moe/routers only: elsewhere code asks for traits. Tests and the
-# examples may name whom they test.
+# examples may name whom they test. Each router of the table has its promise to the contract suite, and is in the docs.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 
 file(READ ${root}/moe/routers/table.cpp table)
@@ -15,6 +15,16 @@ message("${count} routers")
 if(count EQUAL 0)
   violation(moe/routers/table.cpp "no router found")
 endif()
+file(READ ${root}/tests/moe/router_contract_test.cpp contract)
+file(READ ${root}/docs/routers.md docs)
+foreach(name IN LISTS names)
+  if(NOT contract MATCHES "\"contract: ${name}\"")
+    violation(tests/moe/router_contract_test.cpp "has no case \"contract: ${name}\"")
+  endif()
+  if(NOT docs MATCHES "(\n## ${name}\n|`${name}`)")
+    violation(docs/routers.md "does not say what ${name} is")
+  endif()
+endforeach()
 list(JOIN names "|" names)
 
 source_files(files nn moe apps)

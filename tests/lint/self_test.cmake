@@ -30,19 +30,26 @@ inline void check_float(const Variable& x) {}
   router(smoe) \\
   router(xmoe)
 ")
+  file(WRITE ${scratch}/tests/moe/router_contract_test.cpp "TEST_CASE(\"contract: smoe\") {}\nTEST_CASE(\"contract: xmoe\") {}\n")
+  file(WRITE ${scratch}/docs/routers.md "# Routers\n\n## smoe\n\nAnd `xmoe`.\n")
+  file(WRITE ${scratch}/ops/ops.hpp "#include \"ops/norm.hpp\"\n#include \"ops/softmax.hpp\"\n")
   file(WRITE ${scratch}/moe/routers/xmoe.cpp "RouterKind xmoe_router() { return {\"xmoe\"}; }\n")
   file(WRITE ${scratch}/apps/main.cpp "#include \"moe/moe_layer.hpp\"\nint main() { std::puts(\"x\"); }\n")
 endfunction()
 
-# plant(LINT FILE CONTENT SENTENCE): appends to FILE of the clean tree; LINT must say SENTENCE.
-function(plant lint file content sentence)
+# plant_elsewhere(LINT FILE CONTENT PLACE SENTENCE): appends to FILE of the clean tree; LINT must say SENTENCE of PLACE.
+function(plant_elsewhere lint file content place sentence)
   write_clean_tree()
   file(APPEND ${scratch}/${file} "${content}\n")
   run_lint(code output ${lint})
-  string(FIND "${output}" "${file}: ${sentence}" found)
+  string(FIND "${output}" "${place}: ${sentence}" found)
   if(code EQUAL 0 OR found EQUAL -1)
-    message(FATAL_ERROR "${lint} should have said '${file}: ${sentence}', it said:\n${output}")
+    message(FATAL_ERROR "${lint} should have said '${place}: ${sentence}', it said:\n${output}")
   endif()
+endfunction()
+
+function(plant lint file content sentence)
+  plant_elsewhere(${lint} ${file} "${content}" ${file} "${sentence}")
 endfunction()
 
 foreach(lint layering sizes completeness routers readback)
@@ -71,6 +78,7 @@ string(REPEAT "int x\n" 401 long)
 plant(sizes nn/layers.cpp "${long}" "402 lines")
 set(open "namespace simsmoe::ops {\n")
 set(close "\n}  // namespace simsmoe::ops")
+plant_elsewhere(completeness ops/other.hpp "${open}Variable softmax(const Variable& x);${close}" ops/ops.hpp "lacks ops/other.hpp")
 plant(completeness ops/norm.hpp "${open}Variable soft(const Variable& x);${close}" "ops::soft has no case")
 plant(completeness ops/norm.hpp "${open}Tensor count(const Tensor& x);${close}" "ops::count is called by no test")
 plant(completeness ops/norm.hpp "${open}struct A {\n};\nBoth best(const Variable& x,\n  int k);${close}" "ops::best has no case")
@@ -79,4 +87,7 @@ plant(readback moe/router.hpp "  inline double f(const Tensor& x) { return x.ite
 plant(readback nn/layers.cpp "  auto x = tensor.host<float>();" "numbers are read back 1 times, allowed are 0")
 plant(readback moe/cka.cpp "  // x.item()" "numbers are read back 0 times, allowed are 2")
 plant(routers moe/moe_layer.cpp "  if (router == \"xmoe\") return" "names a router")
+plant_elsewhere(routers moe/routers/table.cpp "router(smoe) router(xmoe) router(other)" tests/moe/router_contract_test.cpp
+  "has no case \"contract: other\"")
+plant_elsewhere(routers moe/routers/table.cpp "router(smoe) router(xmoe) router(other)" docs/routers.md "does not say what other is")
 plant(routers apps/config.cpp "#include \"moe/routers/xmoe.hpp\"" "names a router")

@@ -2,6 +2,7 @@
 
 #include "nn/metrics.hpp"
 
+#include "engine/index_fault.hpp"
 #include "nn/context.hpp"
 #include "nn/observations.hpp"
 #include "tests/nn/helpers.hpp"
@@ -65,6 +66,17 @@ TEST_CASE("metrics: places, factors, values as they were, and what is refused") 
   Metrics other;
   other.add("layers.1", "share", 1.0, Combine::max);
   CHECK_THROWS_AS(metrics.merge(other), Error);
+}
+
+TEST_CASE("read_scalars brings an index fault of the same device to light, once") {
+  const Tensor number = Tensor::full({}, 1.5, DType::f32), note = index_fault_note(kCpu);
+  CHECK(read_scalars({number}).front() == 1.5);
+  const std::int64_t first = index_fault_op("gather"), op = index_fault_op("embedding");
+  CHECK(first != op);
+  CHECK(index_fault_op("embedding") == op);
+  note.copy_from(Tensor::from(std::vector<std::int64_t>{op, 3, -7, 11}, {4}));
+  CHECK_THROWS_WITH_AS(read_scalars({number}), "[embedding] indices[3] = -7 is outside [0, 11)", Error);
+  CHECK(read_scalars({number, number}).back() == 1.5);
 }
 
 TEST_CASE("read_scalars: in order, whatever their dtypes and shapes") {

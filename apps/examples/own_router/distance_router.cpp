@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "moe/k_schedule.hpp"
 #include "nn/init.hpp"
 #include "nn/layers.hpp"
 #include "ops/matmul.hpp"
@@ -25,7 +26,7 @@ using namespace simsmoe;
 class DistanceRouter : public moe::Router {
  public:
   DistanceRouter(const nn::Scope& scope, const moe::MoeOptions& options, const nn::Site& site)
-      : k_(options.k),
+      : k_(options, site.steps),
         scale_(1.0 / std::sqrt(static_cast<double>(site.dim))),
         centres_(scope.parameter("centres", {options.experts, site.dim}, nn::init::normal(1.0))) {}
 
@@ -36,8 +37,7 @@ class DistanceRouter : public moe::Router {
     const Variable squares = ops::sum(ops::square(centres_), -1);
     const Variable scores =
         ops::linear(ops::scale(tokens, 2.0 * scale_), centres_, ops::scale(squares, -scale_));
-    const std::int64_t k = !ctx.training && ctx.experts_per_token > 0 ? ctx.experts_per_token : k_;
-    return moe::select_topk(scores, k, moe::SelectionOrder::topk_softmax);
+    return moe::select_topk(scores, k_(ctx), moe::SelectionOrder::topk_softmax);
   }
 
   nn::Account account() const override {
@@ -46,7 +46,7 @@ class DistanceRouter : public moe::Router {
   }
 
  private:
-  std::int64_t k_;
+  moe::KSchedule k_;
   double scale_;
   Variable centres_;  // [E, D]
 };
@@ -54,10 +54,11 @@ class DistanceRouter : public moe::Router {
 }  // namespace
 
 moe::RouterKind distance_router() {
-  return {.name = "distance",
-          .make = [](const nn::Scope& scope, const moe::MoeOptions& options, const nn::Site& site) {
-            return std::make_unique<DistanceRouter>(scope, options, site);
-          }};
+  return {
+      .name = "distance",
+      .make = [](const nn::Scope& scope, const moe::MoeOptions& options,
+                 const nn::Site& site) { return std::make_unique<DistanceRouter>(scope, options, site); },
+      .traits = [](const moe::MoeOptions&) { return moe::RouterTraits{.map_bias = false, .order = false}; }};
 }
 
 }  // namespace own
