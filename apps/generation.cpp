@@ -1,4 +1,4 @@
-// See generation.hpp.
+// Drawing from logits, and a text token by token through the cache.
 
 #include "apps/generation.hpp"
 
