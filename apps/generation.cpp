@@ -1,4 +1,4 @@
-// Drawing from logits, and a text token by token through the cache.
+// Sampling from logits, and a loop of steps whose window moves on when it is full.
 
 #include "apps/generation.hpp"
 
@@ -63,19 +63,20 @@ std::string generate(const nn::Decoder& decoder, const Tokenizer& tokenizer, std
 
   nn::ForwardContext ctx;
   ctx.compute_dtype = compute_dtype;
-  nn::KeyValueCache cache = decoder.make_cache(1, length);
-  std::vector<std::int32_t> unseen = context;  // tokens that are not in the cache yet
+  nn::DecoderState state = decoder.begin(1, length);
+  std::vector<std::int32_t> unseen = context;  // tokens that are not in the state yet
   std::string text;
   for (std::int64_t i = 0; i < count; ++i) {
-    if (cache.length + static_cast<std::int64_t>(unseen.size()) > length) {
+    if (state.position + static_cast<std::int64_t>(unseen.size()) > length) {
       context.erase(context.begin(), context.end() - static_cast<std::ptrdiff_t>(keep));
       unseen = context;
-      cache.length = 0;
+      state = decoder.begin(1, length);
     }
     const auto tokens = static_cast<std::int64_t>(unseen.size());
-    const Tensor logits = decoder.step(Tensor::from(unseen, {1, tokens}), cache, ctx);
+    nn::Decoder::Step step = decoder.step(Tensor::from(unseen, {1, tokens}), state, ctx);
+    state = std::move(step.state);
     const std::int32_t token =
-        sample_token(logits.to_vector<float>(), options, static_cast<std::uint64_t>(i));
+        sample_token(step.logits.to_vector<float>(), options, static_cast<std::uint64_t>(i));
     context.push_back(token);
     unseen = {token};
     const std::string piece = tokenizer.decode(unseen);

@@ -33,7 +33,7 @@ void check_format(const std::string& path, const TensorFile& file) {
 }  // namespace
 
 void save_checkpoint(const std::string& path, const ParameterStore& store, const Optimizer* optimizer,
-                     std::map<std::string, std::string> metadata) {
+                     std::map<std::string, std::string> metadata, const std::vector<NamedTensor>& state) {
   for (const std::string_view key : kReserved)
     SMX_CHECK(!metadata.contains(std::string(key)), "[checkpoint] metadata key '{}' is reserved", key);
   metadata["format"] = kCheckpointFormat;
@@ -42,11 +42,18 @@ void save_checkpoint(const std::string& path, const ParameterStore& store, const
   const auto add = [&](const std::string& name, const Tensor& tensor) {
     file.tensors.push_back({name, tensor.to(kCpu)});
   };
+  const auto add_own = [&](const std::string& name, const Tensor& tensor) {
+    SMX_CHECK(!name.starts_with(kOptimizerPrefix) && !name.starts_with(kStatePrefix),
+              "[checkpoint] the name '{}' is reserved: it begins with '{}' or '{}'", name, kOptimizerPrefix,
+              kStatePrefix);
+    add(name, tensor);
+  };
   for (const Parameter& parameter : store.parameters())
-    add(parameter.variable.name(), parameter.variable.value());
-  for (const NamedTensor& buffer : store.buffers()) add(buffer.name, buffer.tensor);
+    add_own(parameter.variable.name(), parameter.variable.value());
+  for (const NamedTensor& buffer : store.buffers()) add_own(buffer.name, buffer.tensor);
   if (optimizer != nullptr)
-    for (const NamedTensor& state : optimizer->state()) add(state.name, state.tensor);
+    for (const NamedTensor& tensor : optimizer->state()) add(tensor.name, tensor.tensor);
+  for (const NamedTensor& tensor : state) add(std::string(kStatePrefix) + tensor.name, tensor.tensor);
   write_safetensors(path, file);
 }
 
@@ -55,8 +62,12 @@ Checkpoint load_checkpoint(const std::string& path) {
   check_format(path, file);
   Checkpoint checkpoint;
   for (NamedTensor& tensor : file.tensors) {
-    const bool is_state = tensor.name.starts_with(kOptimizerPrefix);
-    (is_state ? checkpoint.optimizer.tensors : checkpoint.model).push_back(std::move(tensor));
+    if (tensor.name.starts_with(kOptimizerPrefix))
+      checkpoint.optimizer.tensors.push_back(std::move(tensor));
+    else if (tensor.name.starts_with(kStatePrefix))
+      checkpoint.state.push_back({tensor.name.substr(kStatePrefix.size()), std::move(tensor.tensor)});
+    else
+      checkpoint.model.push_back(std::move(tensor));
   }
   for (const std::string_view key : kReserved) file.metadata.erase(std::string(key));
   checkpoint.metadata = std::move(file.metadata);

@@ -1,9 +1,11 @@
-// Construction reads the pattern, hidden() walks the stack; training and generation share it and differ only
-// in the call of attention.
+// Construction reads the pattern, walk() goes through the stack; training and generation share it and differ only in
+// what attention is told of the past.
 
 #include "nn/decoder.hpp"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <optional>
 
 #include "nn/recompute.hpp"
@@ -19,6 +21,12 @@ constexpr double kSmallStd = 0.02;  // of positions and of a token embedding tha
 
 void require(bool condition, const std::string& message) {
   if (!condition) throw UserError(message);
+}
+
+SelfAttentionOptions attention_of(const DecoderOptions& o) {
+  SelfAttentionOptions options = o.attention;
+  options.rotary = o.positions == Positions::rotary;
+  return options;
 }
 
 DecoderOptions checked(DecoderOptions options, bool has_injected) {
@@ -73,27 +81,31 @@ struct Decoder::Sublayer {
   Sublayer(const Scope& layer, const std::string& name, const DecoderOptions& o)
       : norm(layer / (name + "_norm"), o.dim, o.norm), dropout_key(layer.key(name + "_dropout")) {}
 
-  // What is added to the residual stream x, in its dtype, whatever the maps compute in. With `keys_values` attention
-  // continues that cache from position `first`.
-  Variable branch(const DecoderOptions& o, const Variable& x, const Tensor* keys_values, std::int64_t first,
+  // What is added to the residual stream x, in its dtype, whatever the maps compute in. `kept`, of attention alone, is
+  // replaced by what is kept behind x.
+  Variable branch(const DecoderOptions& o, const Variable& x, std::int64_t position, Tensor& kept,
                   ForwardContext& ctx) const {
     const Variable in = o.place == NormPlace::pre ? norm(x) : x;
-    const Variable y = feed_forward             ? feed_forward->forward(in, ctx)
-                       : keys_values != nullptr ? attention->step(in, *keys_values, first, ctx)
-                                                : (*attention)(in, ctx);
+    Variable y;
+    if (attention) {
+      const Attended attended = attention->forward(in, {position, kept}, ctx);
+      y = attended.y;
+      kept = attended.kept;
+    } else {
+      y = feed_forward->forward(in, ctx);
+    }
     return dropout(to_dtype(y, x.dtype()), o.dropout, dropout_key, ctx);
   }
 
   Norm norm;
   RandomKey dropout_key;
-  std::optional<SelfAttention> attention;
+  std::unique_ptr<Attention> attention;
   std::unique_ptr<FeedForward> feed_forward;
 };
 
 void DecoderOptions::fields(FieldList& add) {
   add("dim", &dim, "width of the residual stream (D)", between(1, 65536));
   add("layers", &layers, "how often model.pattern is repeated", between(1, 1024));
-  add("heads", &heads, "attention heads; must divide model.dim", between(1, 4096));
   add("pattern", &pattern,
       "sublayers of one layer: s self-attention, f dense feed-forward, g mixture of experts");
   add("norm", &norm, "normalisation");
@@ -104,23 +116,21 @@ void DecoderOptions::fields(FieldList& add) {
   add("init_std", &init_std, "standard deviation of new weights; 0: uniform in +-1/sqrt(inputs)",
       at_least(0));
   add("tie_embeddings", &tie_embeddings, "the output layer is the transposed token embedding");
-  add("attention_bias", &attention_bias, "bias in the attention projections");
   add("head_bias", &head_bias, "bias of the output layer");
+  add.part(attention, pattern.find('s') == std::string::npos ? "no 's' in model.pattern" : "");
   add.part(dense, pattern.find('f') == std::string::npos ? "no 'f' in model.pattern" : "");
 }
 
 void DecoderOptions::check() const {
-  require(dim % heads == 0, fmt::format("model.heads = {} does not divide model.dim = {}", heads, dim));
-  require(
-      positions != Positions::rotary || dim / heads % 2 == 0,
-      fmt::format("rotary positions need an even head size, but model.dim / model.heads = {}", dim / heads));
+  attention_of(*this).check(dim);
   require(!pattern.empty() && pattern.find_first_not_of("sfg") == std::string::npos,
           fmt::format("model.pattern = '{}': expected one or more of the letters s, f and g", pattern));
   require(vocab >= 1, fmt::format("a model needs a vocabulary of at least 1, got {}", vocab));
   require(max_length >= 1, fmt::format("a model needs sequences of at least 1 token, got {}", max_length));
 }
 
-Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected)
+Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected,
+                 const AttentionFactory& attention)
     : options_(checked(std::move(options), injected != nullptr)),
       ends_(std::make_unique<Ends>(scope, options_)) {
   const std::string& pattern = options_.pattern;
@@ -131,26 +141,21 @@ Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFa
             .dropout = options_.dropout,
             .init_std = options_.init_std,
             .output_std = init::residual_std(options_.init_std, options_.layers * std::ssize(pattern))};
-  const SelfAttentionOptions attention{.heads = options_.heads,
-                                       .bias = options_.attention_bias,
-                                       .rotary = options_.positions == Positions::rotary,
-                                       .init_std = site.init_std,
-                                       .output_std = site.output_std};
+  const AttentionFactory attend = attention ? attention : self_attention(attention_of(options_));
   const FeedForwardFactory dense = dense_feed_forward(options_.dense);
-  std::int64_t dense_made = 0, injected_made = 0;
+  std::map<char, std::int64_t> made;
   for (std::int64_t i = 0; i < options_.layers; ++i) {
     const Scope layer = scope / fmt::format("layers.{}", i);
     for (std::size_t at = 0; at < pattern.size(); ++at) {
       const char letter = pattern[at];
       const std::string name = sublayer_name(pattern, at);
       auto sublayer = std::make_unique<Sublayer>(layer, name, options_);
-      if (letter == 's') {
-        sublayer->attention.emplace(layer / name, options_.dim, attention);
-      } else {
-        site.count = count_of(letter);
-        site.index = letter == 'f' ? dense_made++ : injected_made++;
+      site.count = count_of(letter);
+      site.index = made[letter]++;
+      if (letter == 's')
+        sublayer->attention = attend(layer / name, site);
+      else
         sublayer->feed_forward = (letter == 'f' ? dense : injected)(layer / name, site);
-      }
       sublayers_.push_back(std::move(sublayer));
     }
   }
@@ -158,10 +163,10 @@ Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFa
 
 Decoder::~Decoder() = default;
 
-Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx) const {
+Decoder::Part Decoder::walk(const Tensor& tokens, const DecoderState* state, ForwardContext& ctx) const {
   SMX_CHECK(tokens.defined() && tokens.rank() == 2, "[decoder] expected tokens [B, T], got {}",
             describe(tokens));
-  const std::int64_t first = cache != nullptr ? cache->length : 0, end = first + tokens.size(1);
+  const std::int64_t first = state != nullptr ? state->position : 0, end = first + tokens.size(1);
   SMX_CHECK(!ends_->position || end <= options_.max_length,
             "[decoder] expected at most {} learned positions, got {}", options_.max_length, end);
 
@@ -170,22 +175,38 @@ Variable Decoder::hidden(const Tensor& tokens, KeyValueCache* cache, ForwardCont
   if (ends_->position) x = ops::add(x, ops::slice(ends_->position->weight, 0, first, end));
   x = dropout(x, options_.dropout, ends_->dropout_key, ctx);
 
+  DecoderState next{end, {}};
   std::size_t slot = 0;
   for (const auto& sublayer : sublayers_) {
-    const Tensor* const keys_values =
-        cache != nullptr && sublayer->attention ? &cache->layers.at(slot++) : nullptr;
-    const auto branch = [this, &part = *sublayer, keys_values, first](const Variable& in,
-                                                                      ForwardContext& here) {
-      return part.branch(options_, in, keys_values, first, here);
+    const Tensor before = state != nullptr && sublayer->attention ? state->kept[slot++] : Tensor();
+    const auto kept = std::make_shared<Tensor>();  // outlives this pass when the branch is computed again
+    const auto branch = [this, &part = *sublayer, before, first, kept](const Variable& in,
+                                                                       ForwardContext& here) {
+      *kept = before;
+      return part.branch(options_, in, first, *kept, here);
     };
     x = ops::add(x, recomputed(x, ctx, branch));
     if (options_.place == NormPlace::post) x = sublayer->norm(x);
+    if (sublayer->attention) next.kept.push_back(*kept);
   }
-  return ends_->norm ? (*ends_->norm)(x) : x;
+  return {ends_->norm ? (*ends_->norm)(x) : x, std::move(next)};
 }
 
+Variable Decoder::hidden(const Tensor& tokens, ForwardContext& ctx) const {
+  return walk(tokens, nullptr, ctx).hidden;
+}
+
+Decoder::Part Decoder::hidden(const Tensor& tokens, const DecoderState& state, ForwardContext& ctx) const {
+  const auto expected = static_cast<std::size_t>(options_.layers * std::ranges::count(options_.pattern, 's'));
+  SMX_CHECK(state.kept.size() == expected, "[decoder] expected a state of {} attention sublayers, got {}",
+            expected, state.kept.size());
+  return walk(tokens, &state, ctx);
+}
+
+Variable Decoder::head(const Variable& hidden, ForwardContext& ctx) const { return ends_->head(hidden, ctx); }
+
 Variable Decoder::logits(const Tensor& tokens, ForwardContext& ctx) const {
-  return ends_->head(hidden(tokens, nullptr, ctx), ctx);
+  return head(hidden(tokens, ctx), ctx);
 }
 
 Variable Decoder::loss(const Tensor& tokens, const Tensor& targets, ForwardContext& ctx) const {
@@ -194,21 +215,21 @@ Variable Decoder::loss(const Tensor& tokens, const Tensor& targets, ForwardConte
   return ops::cross_entropy(flat, targets.view({rows}));
 }
 
-KeyValueCache Decoder::make_cache(std::int64_t batch, std::int64_t max_length) const {
-  KeyValueCache cache;
+DecoderState Decoder::begin(std::int64_t batch, std::int64_t capacity) const {
+  DecoderState state;
   for (const auto& sublayer : sublayers_)
-    if (sublayer->attention) cache.layers.push_back(sublayer->attention->make_cache(batch, max_length));
-  return cache;
+    if (sublayer->attention) state.kept.push_back(sublayer->attention->begin(batch, capacity));
+  return state;
 }
 
-Tensor Decoder::step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx) const {
+Decoder::Step Decoder::step(const Tensor& tokens, const DecoderState& state, ForwardContext& ctx) const {
   SMX_CHECK(Tape::current() == nullptr, "[decoder] step() is for inference: it records no gradient");
-  const Variable x = hidden(tokens, &cache, ctx);
+  SMX_CHECK(tokens.defined() && tokens.rank() == 2 && tokens.size(1) >= 1,
+            "[decoder] step() needs tokens [B, t] of at least one new position, got {}", describe(tokens));
+  const Part part = hidden(tokens, state, ctx);
   const std::int64_t batch = tokens.size(0), count = tokens.size(1);
-  SMX_CHECK(count >= 1, "[decoder] step() needs at least one new position");
-  cache.length += count;
-  const Variable last = ops::reshape(ops::slice(x, 1, count - 1, count), {batch, options_.dim});
-  return ends_->head(last, ctx).value();
+  const Variable last = ops::reshape(ops::slice(part.hidden, 1, count - 1, count), {batch, options_.dim});
+  return {head(last, ctx).value(), part.state};
 }
 
 Account Decoder::account() const {

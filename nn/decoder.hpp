@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "nn/attention.hpp"
 #include "nn/context.hpp"
+#include "nn/decoder_state.hpp"
 #include "nn/feed_forward.hpp"
 #include "nn/scope.hpp"
-#include "nn/self_attention.hpp"
 
 namespace simsmoe::nn {
 
@@ -23,7 +24,6 @@ constexpr auto enum_names(Positions) {
 struct DecoderOptions {
   std::int64_t dim = 128;      // D
   std::int64_t layers = 4;     // repeats of `pattern`
-  std::int64_t heads = 4;      // H; must divide dim
   std::string pattern = "sg";  // one layer: s attention, f dense feed-forward, g injected feed-forward
   NormKind norm = NormKind::layer_norm;
   NormPlace place = NormPlace::pre;
@@ -33,9 +33,9 @@ struct DecoderOptions {
   // > 0: all of them N(0, init_std^2), those that add to the residual stream divided by sqrt(sublayers).
   double init_std = 0.0;
   bool tie_embeddings = false;  // logits = x E^T with the token embedding E
-  bool attention_bias = false;
   bool head_bias = false;
-  DenseOptions dense = {};  // what stands at 'f'
+  SelfAttentionOptions attention = {};  // what stands at 's'; rotary follows from positions
+  DenseOptions dense = {};              // what stands at 'f'
 
   // What the data and the training decide.
   std::int64_t vocab = 256;       // V
@@ -46,37 +46,47 @@ struct DecoderOptions {
   void check() const;  // throws UserError
 };
 
-// Keys and values of the positions seen so far, one [2, B, max_length, H, C] tensor per attention sublayer.
-struct KeyValueCache {
-  std::vector<Tensor> layers;
-  std::int64_t length = 0;
-};
-
 class Decoder {
  public:
-  // `injected` makes what stands at 'g'; empty: the pattern has none. Throws UserError on bad options.
-  Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected);
+  // `injected` makes what stands at 'g'; empty: the pattern has none. `attention` makes what stands at 's'; empty: the
+  // self-attention of the options. Throws UserError on bad options.
+  Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFactory& injected,
+          const AttentionFactory& attention = {});
   ~Decoder();
 
   // tokens: i32 [B, T], T <= max_length -> [B, T, V]
   Variable logits(const Tensor& tokens, ForwardContext& ctx) const;
-  // What a head of any kind reads: the stack below the head, behind its last norm. tokens: i32 [B, T] -> [B, T, D]
-  Variable hidden(const Tensor& tokens, ForwardContext& ctx) const { return hidden(tokens, nullptr, ctx); }
   // Mean next-token cross-entropy in nats (the task loss alone; auxiliary losses are in ctx.losses).
   Variable loss(const Tensor& tokens, const Tensor& targets,
                 ForwardContext& ctx) const;  // both i32 [B, T] -> []
 
-  KeyValueCache make_cache(std::int64_t batch, std::int64_t max_length) const;
-  // Logits of the last of the new positions; appends them to the cache. Inference only.
-  Tensor step(const Tensor& tokens, KeyValueCache& cache, ForwardContext& ctx) const;  // i32 [B, t] -> [B, V]
+  // What a head of any kind reads: the stack below the head, behind its last norm. tokens: i32 [B, T] -> [B, T, D]
+  Variable hidden(const Tensor& tokens, ForwardContext& ctx) const;
+  Variable head(const Variable& hidden, ForwardContext& ctx) const;  // [..., D] -> [..., V]
+
+  // The same for sequences that come in parts. A pass takes the state of the positions before its own, which it leaves
+  // as it is, and returns that of the positions up to its last.
+  struct Part {
+    Variable hidden;
+    DecoderState state;
+  };
+  DecoderState begin(std::int64_t batch,
+                     std::int64_t capacity) const;  // of sequences of up to `capacity` positions
+  Part hidden(const Tensor& tokens, const DecoderState& state, ForwardContext& ctx) const;
+
+  // Generation: logits of the last of the new positions, i32 [B, t] -> [B, V]. Inference only.
+  struct Step {
+    Tensor logits;
+    DecoderState state;
+  };
+  Step step(const Tensor& tokens, const DecoderState& state, ForwardContext& ctx) const;
 
   const DecoderOptions& options() const { return options_; }
   Account account() const;  // of the whole model; FLOPs at a sequence of max_length
 
  private:
   struct Sublayer;
-  // [B, t] -> [B, t, D], continuing `cache` when there is one.
-  Variable hidden(const Tensor& tokens, KeyValueCache* cache, ForwardContext& ctx) const;
+  Part walk(const Tensor& tokens, const DecoderState* state, ForwardContext& ctx) const;
 
   DecoderOptions options_;
   struct Ends;  // embeddings, final norm, head

@@ -93,13 +93,13 @@ std::string output_of(const std::string& command) {
 
 std::optional<Speed> measure_peer(const std::string& python, const Config& config, int threads, int steps) {
   const bool experts = config.model.pattern.find('g') != std::string::npos;
-  const std::string text =
-      output_of(fmt::format("{} {} --model {} --threads {} --steps {} --dim {} --layers {} --heads {} --seq "
-                            "{} --batch {} --experts {} "
-                            "--topk {} --hidden {} --dense-hidden {}",
-                            python, kPeer, experts ? "mixture" : "dense", threads, steps, config.model.dim,
-                            config.model.layers, config.model.heads, config.train.seq, config.train.batch,
-                            config.moe.experts, config.moe.k, config.moe.hidden, config.model.dense.hidden));
+  const std::string text = output_of(
+      fmt::format("{} {} --model {} --threads {} --steps {} --dim {} --layers {} --heads {} --seq "
+                  "{} --batch {} --experts {} "
+                  "--topk {} --hidden {} --dense-hidden {}",
+                  python, kPeer, experts ? "mixture" : "dense", threads, steps, config.model.dim,
+                  config.model.layers, config.model.attention.heads, config.train.seq, config.train.batch,
+                  config.moe.experts, config.moe.k, config.moe.hidden, config.model.dense.hidden));
   const auto result = nlohmann::json::parse(text, nullptr, false);
   if (!result.is_object()) return std::nullopt;
   return Speed{result.value("tokens_per_second", 0.0), result.value("tokens_per_cpu_second", 0.0)};

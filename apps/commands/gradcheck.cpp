@@ -23,7 +23,7 @@ using testing::CheckResult;
 CheckResult check_decoder() {
   Config config;
   config.model.dim = 8;
-  config.model.heads = 2;
+  config.model.attention.heads = 2;
   config.model.layers = 2;
   config.model.dense.hidden = 12;
   config.model.pattern = "sgf";

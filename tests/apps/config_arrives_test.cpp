@@ -63,6 +63,8 @@ const std::vector<Trial>& trials() {
       {"model.dim", "24"},
       {"model.layers", "1"},
       {"model.heads", "4"},
+      {"model.key_heads", "1"},
+      {"model.window", "2"},
       {"model.pattern", "sg"},
       {"model.norm", "rms_norm"},
       {"model.norm_place", "post"},

@@ -48,7 +48,7 @@ inline Config tiny_config(const std::string& text) {
   config.data.path = text;
   config.data.valid_fraction = 0.1;
   config.model.dim = 16;
-  config.model.heads = 2;
+  config.model.attention.heads = 2;
   config.model.layers = 2;
   config.model.dropout = 0.1;
   config.moe.experts = 4;

@@ -23,7 +23,7 @@ std::vector<Model> models() {
   Model dense{"dense", {}, {}};
   dense.decoder.vocab = 11;
   dense.decoder.dim = 8;
-  dense.decoder.heads = 2;
+  dense.decoder.attention.heads = 2;
   dense.decoder.layers = 2;
   dense.decoder.pattern = "sf";
   dense.decoder.max_length = 6;

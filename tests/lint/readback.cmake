@@ -14,6 +14,7 @@ set(allowed
   "moe/similarity_learning.cpp 4 which pairs are due and whether they are alike decides what runs; metrics"
   "nn/checkpoint.cpp 1 saving"
   "nn/context.cpp 1 logging"
+  "nn/decoder_state.cpp 2 loading"
   "nn/metrics.cpp 2 logging: where it is done"
   "nn/optimizer.cpp 2 the number of steps, kept on the host"
 )

@@ -10,7 +10,7 @@ endfunction()
 
 set(engine_budget 4000)
 set(ops_budget 8000)
-set(nn_budget 2500)
+set(nn_budget 3000)
 set(moe_budget 4000)
 set(apps_budget 5000)
 

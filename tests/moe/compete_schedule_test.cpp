@@ -200,7 +200,7 @@ TEST_CASE("compete schedule: the layers of one decoder have plans of their own a
   nn::DecoderOptions model;
   model.vocab = 11;
   model.dim = 8;
-  model.heads = 2;
+  model.attention.heads = 2;
   model.layers = 6;
   model.max_length = 4;
   nn::ParameterStore store(5);

@@ -90,7 +90,7 @@ TEST_CASE("numeric gradient of a tiny MoE decoder through every parameter") {
     nn::DecoderOptions model;
     model.vocab = 11;
     model.dim = 8;
-    model.heads = 2;
+    model.attention.heads = 2;
     model.layers = 2;
     model.max_length = 5;
     nn::ParameterStore store(5, DType::f64);

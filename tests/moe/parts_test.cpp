@@ -75,7 +75,7 @@ TEST_CASE("parts: a decoder with dropout everywhere, in two parts") {
   nn::DecoderOptions model;
   model.vocab = 13;
   model.dim = 8;
-  model.heads = 2;
+  model.attention.heads = 2;
   model.layers = 2;
   model.pattern = "sf";
   model.max_length = 6;

@@ -23,7 +23,7 @@ nn::DecoderOptions small_decoder() {
   nn::DecoderOptions model;
   model.vocab = 13;
   model.dim = 8;
-  model.heads = 2;
+  model.attention.heads = 2;
   model.layers = 2;
   model.max_length = 8;
   model.steps = 20;

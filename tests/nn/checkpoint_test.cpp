@@ -2,40 +2,16 @@
 
 #include "nn/checkpoint.hpp"
 
-#include <filesystem>
-#include <fstream>
-
 #include "tests/nn/helpers.hpp"
 
 namespace simsmoe::nn {
 
 using testing::same_bits;
+using testing::TemporaryFile;
 using testing::tiny_options;
 using testing::tokens;
 
 namespace {
-
-// A path in the folder of temporary files that is removed at the end of the test.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& name)
-      : path_((std::filesystem::temp_directory_path() / ("simsmoe_checkpoint_test_" + name)).string()) {
-    std::filesystem::remove(path_);
-  }
-  ~TemporaryFile() { std::filesystem::remove(path_); }
-  const std::string& path() const { return path_; }
-
-  std::string read() const {
-    std::ifstream in(path_, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  void write(const std::string& bytes) const {
-    std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  }
-
- private:
-  std::string path_;
-};
 
 struct Model {
   explicit Model(std::uint64_t seed, Checkpoint* checkpoint = nullptr,
@@ -101,6 +77,17 @@ TEST_CASE("a checkpoint without an optimizer is a model") {
   CHECK(checkpoint.optimizer.tensors.empty());
   CHECK(checkpoint.model.size() == model.store.parameters().size() + 1);
   CHECK_THROWS_AS(save_checkpoint(file.path(), model.store, nullptr, {{"format", "x"}}), Error);
+}
+
+TEST_CASE("a parameter whose name is that of another part of the file is refused") {
+  const TemporaryFile file("reserved");
+  for (const char* scope : {"state", "optim"}) {
+    ParameterStore store(1);
+    Scope(store, scope).buffer("counter", {1}, DType::i64);
+    CHECK_THROWS_WITH_AS(save_checkpoint(file.path(), store, nullptr, {}),
+                         doctest::Contains(fmt::format("the name '{}.counter' is reserved", scope).c_str()),
+                         Error);
+  }
 }
 
 TEST_CASE("a checkpoint of another model is refused by name and shape") {

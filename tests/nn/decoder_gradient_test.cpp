@@ -31,7 +31,7 @@ DecoderOptions base() {
   options.vocab = 7;
   options.max_length = 5;  // as long as the tokens: every position has a gradient
   options.dense.hidden = 6;
-  options.attention_bias = options.head_bias = true;
+  options.attention.bias = options.head_bias = true;
   return options;
 }
 
@@ -67,6 +67,14 @@ TEST_CASE("decoder gradients: no positions, tanh gelu, two dense sublayers in a 
   options.layers = 1;
   options.dense.activation = Activation::gelu_tanh;
   check_gradients(options, "sff");
+}
+
+TEST_CASE("decoder gradients: grouped queries in a window") {
+  DecoderOptions options = base();
+  options.dim = 12;
+  options.attention = {.heads = 6, .key_heads = 3, .window = 2, .bias = true};
+  options.positions = Positions::rotary;
+  check_gradients(options, "grouped, window");
 }
 
 TEST_CASE("decoder gradients: dropout of a fixed draw") {

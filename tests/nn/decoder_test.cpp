@@ -25,7 +25,9 @@ const std::vector<Variant>& variants() {
       {"rotary, tied", [](DecoderOptions& o) { o.positions = Positions::rotary, o.tie_embeddings = true; }},
       {"no positions, rms",
        [](DecoderOptions& o) { o.positions = Positions::none, o.norm = NormKind::rms_norm; }},
-      {"sfsff", [](DecoderOptions& o) { o.pattern = "sfsff", o.layers = 1; }}};
+      {"sfsff", [](DecoderOptions& o) { o.pattern = "sfsff", o.layers = 1; }},
+      {"grouped queries, window",
+       [](DecoderOptions& o) { o.attention.key_heads = 1, o.attention.window = 2; }}};
   return all;
 }
 
@@ -86,18 +88,19 @@ TEST_CASE("generation with a cache equals the forward pass over everything") {
     ForwardContext ctx;
     const Tensor x = tokens(2, 6, 11);
     const Tensor whole = decoder.logits(x, ctx).value();
-    KeyValueCache cache = decoder.make_cache(2, 6);
+    DecoderState state = decoder.begin(2, 6);
     std::int64_t position = 0;
     for (const std::int64_t count : {2, 1, 1, 2}) {
       std::vector<std::int32_t> ids;
       for (std::int64_t b = 0; b < 2; ++b)
         for (std::int64_t t = position; t < position + count; ++t)
           ids.push_back(x.data<std::int32_t>()[b * 6 + t]);
-      const Tensor last = decoder.step(Tensor::from(ids, {2, count}), cache, ctx);
+      const Decoder::Step step = decoder.step(Tensor::from(ids, {2, count}), state, ctx);
+      state = step.state;
       position += count;
-      CHECK(cache.length == position);
+      CHECK(state.position == position);
       const Variable expected = ops::slice(Variable(whole), 1, position - 1, position);
-      CHECK(max_difference(last, expected.value().view({2, 11})) < 1e-11);
+      CHECK(max_difference(step.logits, expected.value().view({2, 11})) < 1e-11);
     }
   }
 }
@@ -196,8 +199,9 @@ TEST_CASE("bad options are refused by name") {
     ParameterStore store(1);
     CHECK_THROWS_WITH_AS(Decoder(Scope(store), options, {}), doctest::Contains(message), UserError);
   };
-  refused([](DecoderOptions& o) { o.heads = 3; }, "model.heads = 3 does not divide model.dim = 8");
-  refused([](DecoderOptions& o) { o.heads = 0; }, "model.heads: expected a whole number in [1, 4096], got 0");
+  refused([](DecoderOptions& o) { o.attention.heads = 3; }, "model.heads = 3 does not divide model.dim = 8");
+  refused([](DecoderOptions& o) { o.attention.heads = 0; },
+          "model.heads: expected a whole number in [1, 4096], got 0");
   refused([](DecoderOptions& o) { o.layers = 0; },
           "model.layers: expected a whole number in [1, 1024], got 0");
   refused([](DecoderOptions& o) { o.vocab = -4; }, "vocabulary of at least 1, got -4");
@@ -220,16 +224,22 @@ TEST_CASE("misuse of a decoder explains itself") {
                        doctest::Contains("at most 6 learned positions"), Error);
   CHECK_THROWS_AS(decoder.logits(tokens(1, 6, 11).view({6}), ctx), Error);
   CHECK_THROWS_AS(decoder.logits(Tensor::from(std::vector<std::int32_t>{11}, {1, 1}), ctx), Error);
-  KeyValueCache cache = decoder.make_cache(1, 6);
+  const DecoderState state = decoder.begin(1, 6);
+  CHECK_THROWS_WITH_AS(decoder.step(tokens(1, 2, 11), {}, ctx),
+                       doctest::Contains("expected a state of 2 attention sublayers, got 0"), Error);
+  CHECK_THROWS_WITH_AS(decoder.step(tokens(2, 2, 11), state, ctx), doctest::Contains("expected cache [2, 2,"),
+                       Error);
+  CHECK_THROWS_WITH_AS(decoder.step(tokens(1, 0, 11), state, ctx),
+                       doctest::Contains("at least one new position"), Error);
   const Tape tape;
-  CHECK_THROWS_WITH_AS(decoder.step(tokens(1, 2, 11), cache, ctx), doctest::Contains("is for inference"),
+  CHECK_THROWS_WITH_AS(decoder.step(tokens(1, 2, 11), state, ctx), doctest::Contains("is for inference"),
                        Error);
 }
 
 TEST_CASE("bf16 compute stays near f32, and every gradient arrives in f32") {
   ParameterStore store(1);
   DecoderOptions options = tiny_options();
-  options.attention_bias = options.head_bias = true;
+  options.attention.bias = options.head_bias = true;
   Decoder decoder(Scope(store), options, {});
   const Tensor x = tokens(4, 6, 11), targets = tokens(4, 6, 11, 2);
   ForwardContext ctx;

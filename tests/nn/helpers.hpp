@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "nn/decoder.hpp"
 
@@ -45,12 +48,34 @@ inline bool same_bits(const Tensor& a, const Tensor& b) {
                     static_cast<const char*>(b.raw_data()));
 }
 
+// A path in the folder of temporary files that is removed at the end of the test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& name)
+      : path_((std::filesystem::temp_directory_path() / ("simsmoe_nn_test_" + name)).string()) {
+    std::filesystem::remove(path_);
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  const std::string& path() const { return path_; }
+
+  std::string read() const {
+    std::ifstream in(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  void write(const std::string& bytes) const {
+    std::ofstream(path_, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+
+ private:
+  std::string path_;
+};
+
 // A decoder of two layers, small enough to look at every parameter.
 inline DecoderOptions tiny_options() {
   DecoderOptions options;
   options.vocab = 11;
   options.dim = 8;
-  options.heads = 2;
+  options.attention.heads = 2;
   options.layers = 2;
   options.pattern = "sf";
   options.max_length = 6;

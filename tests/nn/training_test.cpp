@@ -34,7 +34,7 @@ double train(DType compute_dtype, std::int64_t steps) {
   DecoderOptions options;
   options.vocab = 128;
   options.dim = 32;
-  options.heads = 2;
+  options.attention.heads = 2;
   options.layers = 2;
   options.pattern = "sf";
   options.max_length = kLength;
