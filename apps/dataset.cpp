@@ -1,4 +1,4 @@
-// See dataset.hpp.
+// Where the text of a configuration lies, and its tokens.
 
 #include "apps/dataset.hpp"
 

@@ -1,4 +1,4 @@
-// See interrupt.hpp. A signal handler can reach nothing but a global.
+// What SIGINT and SIGTERM do while a run lasts. A signal handler can reach nothing but a global.
 
 #include "apps/interrupt.hpp"
 

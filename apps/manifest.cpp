@@ -1,4 +1,4 @@
-// See manifest.hpp.
+// The facts of a run as JSON.
 
 #include "apps/manifest.hpp"
 

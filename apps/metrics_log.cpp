@@ -1,4 +1,4 @@
-// See metrics_log.hpp.
+// Appending lines, and dropping those behind a checkpoint.
 
 #include "apps/metrics_log.hpp"
 

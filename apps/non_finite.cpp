@@ -1,4 +1,4 @@
-// See non_finite.hpp.
+// A pass under observation: values in the order of the tape, then gradients on the way back.
 
 #include "apps/non_finite.hpp"
 

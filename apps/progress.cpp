@@ -1,4 +1,4 @@
-// See progress.hpp.
+// One line that is written over on a terminal, lines of their own elsewhere.
 
 #include "apps/progress.hpp"
 

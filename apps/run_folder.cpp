@@ -1,4 +1,4 @@
-// See run_folder.hpp.
+// Making, opening and naming run folders, and finding the checkpoint that a path means.
 
 #include "apps/run_folder.hpp"
 

@@ -2,25 +2,30 @@
 """Trains every router for 200 steps, with and without similarity learning, and writes the table of docs/routers.md.
 
 The model is that of the quickstart. Each run is one call of the program; all numbers are read from its run folder.
-Usage: docs/measure_routers.py [--app BINARY] [--text FILE] [--steps N] [--write]
-  --text   a text file; default: the slice of enwik8 beside the repository when it is there, else GCIDE
-  --write  replaces the table in docs/routers.md; else it is printed
+Usage: docs/measure_routers.py [--app BINARY] [--text FILE] [--steps N] [--routers NAME,NAME | --write]
+  --text     a text file; default: the slice of enwik8 beside the repository when it is there, else GCIDE
+  --routers  only these; default: all that the program knows
+  --write    replaces the table in docs/routers.md; else it is printed
 """
 
 import argparse
 import json
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROUTERS = ["smoe", "noisy_topk", "switch", "gshard", "sigmoid", "loss_free", "random", "hash", "expert_choice", "xmoe",
-           "stablemoe", "stablemoe_lite", "smoe_dropout", "hyper", "compete"]
 ENWIK8 = HERE.parent.parent / "shared/data/enwik8/enwik8.first-4154399-bytes"
 ONE_EXPERT = {"switch"}  # routers that take moe.k = 1
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
+
+
+def known_routers(arguments):
+    text = subprocess.run([arguments.app, "train", "--help"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"--moe\.router=.*\(one of (.*)\)", text)[1].split(", ")
 
 
 def train(arguments, router, similarity, folder):
@@ -59,7 +64,7 @@ def table(arguments):
             "MFLOP per token"]
     rows = [head, ["---"] * len(head)]
     with tempfile.TemporaryDirectory() as scratch:
-        for router in ROUTERS:
+        for router in arguments.routers or known_routers(arguments):
             for similarity in (False, True):
                 row = measure(arguments, router, similarity, pathlib.Path(scratch) / f"{router}-{similarity}")
                 print("  ".join(row), file=sys.stderr)
@@ -72,7 +77,9 @@ def main():
     parser.add_argument("--app", default=str(HERE.parent / "build/release/simsmoe_app"))
     parser.add_argument("--text", default=str(ENWIK8) if ENWIK8.exists() else None)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--write", action="store_true")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--routers", type=lambda names: names.split(","))
+    chosen.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     made = table(arguments)
     if not arguments.write:

@@ -1,4 +1,4 @@
-// See command_line.hpp.
+// What the commands share: parsing, checks of numbers, threads and device, output.
 
 #include "apps/commands/command_line.hpp"
 

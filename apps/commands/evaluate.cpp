@@ -1,4 +1,4 @@
-// evaluate DIR|CHECKPOINT [--data.path=FILE] [--split NAME] [--batches N] [--json]
+// evaluate DIR|CHECKPOINT [--data.path=FILE] [--split NAME] [--batches N] [--k K] [--json]
 
 #include <cmath>
 
