@@ -191,7 +191,8 @@ std::vector<Trial> trials_of_routers() {
   for (const Trial& trial : trials()) tried.insert(trial.key);
   std::vector<Trial> all;
   Config config;
-  for (const nn::Field& field : config.fields().all())
+  const nn::FieldList fields = config.fields();
+  for (const nn::Field& field : fields.all())
     if (moe::find_router_kind(field.section()) != nullptr && !tried.contains(field.name))
       all.push_back({field.name, other_value(field), router(field.section())});
   return all;

@@ -147,6 +147,8 @@ TEST_CASE("losses that are off are named: at weight 0, without a source, not ena
   CHECK(off("smoe", 0.1) == similarity);
   CHECK(off("hash", 0.1) == "balance (router hash has none), z (router hash has none), " + similarity);
   CHECK(off("stablemoe", 0.1) == "z (router stablemoe has none), " + similarity);
+  CHECK(off("remoe", 0.1) ==
+        "z (router remoe has none), " + similarity);  // sparsity takes the place of balance
   CHECK(off("gshard", 0.0) == "z (moe.z_weight = 0), " + similarity);
 
   MoeOptions options = options_of("compete");
@@ -161,7 +163,7 @@ TEST_CASE("losses that are off are named: at weight 0, without a source, not ena
   MoeOptions stable = options_of("stablemoe");
   stable.set("stablemoe.balance_weight", 0.0);
   CHECK(losses_off(stable).starts_with(
-      "balance (stablemoe.balance_weight = 0), z (router stablemoe has none)"));
+      "z (router stablemoe has none), balance (stablemoe.balance_weight = 0)"));
 }
 
 TEST_CASE("options that nothing reads are named, with the reason") {
