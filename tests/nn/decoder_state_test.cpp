@@ -120,33 +120,6 @@ TEST_CASE("a part is trained behind its memory, and computed again with the same
   for (std::size_t i = 0; i < kept.size(); ++i) CHECK(same_bits(kept[i], again[i]));
 }
 
-TEST_CASE("attention is told where in which model it stands") {
-  std::vector<Site> sites;
-  const auto attention = [&](const Scope& scope, const Site& site) -> std::unique_ptr<Attention> {
-    sites.push_back(site);
-    return self_attention({.heads = 2})(scope, site);
-  };
-  DecoderOptions options = tiny_options();
-  options.pattern = "ssf";
-  options.steps = 70;
-  options.dropout = 0.25;
-  options.init_std = 0.5;
-  ParameterStore store(1);
-  const Decoder decoder(Scope(store), options, {}, attention);
-  REQUIRE(sites.size() == 4);
-  for (std::size_t i = 0; i < 4; ++i) {
-    CHECK(sites[i].index == static_cast<std::int64_t>(i));
-    CHECK(sites[i].count == 4);
-    CHECK(sites[i].dim == 8);
-    CHECK(sites[i].vocab == 11);
-    CHECK(sites[i].steps == 70);
-    CHECK(sites[i].dropout == 0.25);
-    CHECK(sites[i].init_std == 0.5);
-    CHECK(sites[i].output_std == doctest::Approx(0.5 / std::sqrt(6.0)));
-  }
-  CHECK(decoder.begin(1, 4).kept.size() == 4);
-}
-
 TEST_CASE("a state goes through a checkpoint and on with the same bits") {
   for (const bool memory : {false, true}) {
     const TemporaryFile file("state");

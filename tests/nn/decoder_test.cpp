@@ -125,30 +125,36 @@ TEST_CASE("parameters have readable names, a repeated letter a number") {
   CHECK(store.find("decoder.head.bias") == nullptr);
 }
 
-TEST_CASE("a feed-forward is told where in which model it stands") {
+TEST_CASE("a sublayer is told where in which model it stands") {
   DecoderOptions options = tiny_options();
   options.pattern = "sgfg";
   options.steps = 70;
   options.dropout = 0.25;
   options.init_std = 0.5;
-  std::vector<Site> sites;
+  std::vector<Site> feed_forwards, attentions;
   const auto injected = [&](const Scope&, const Site& site) -> std::unique_ptr<FeedForward> {
-    sites.push_back(site);
+    feed_forwards.push_back(site);
     return std::make_unique<Identity>();
   };
+  const auto attention = [&](const Scope& scope, const Site& site) {
+    attentions.push_back(site);
+    return self_attention({.heads = 2})(scope, site);
+  };
   ParameterStore store(1);
-  const Decoder decoder(Scope(store), options, injected);
-  REQUIRE(sites.size() == 4);
-  for (std::size_t i = 0; i < 4; ++i) {
-    CHECK(sites[i].index == static_cast<std::int64_t>(i));
-    CHECK(sites[i].count == 4);
-    CHECK(sites[i].dim == 8);
-    CHECK(sites[i].vocab == 11);
-    CHECK(sites[i].steps == 70);
-    CHECK(sites[i].dropout == 0.25);
-    CHECK(sites[i].init_std == 0.5);
-    CHECK(sites[i].output_std == doctest::Approx(0.5 / std::sqrt(8.0)));
-  }
+  const Decoder decoder(Scope(store), options, injected, attention);
+  REQUIRE(feed_forwards.size() == 4);
+  REQUIRE(attentions.size() == 2);
+  for (const std::vector<Site>& sites : {feed_forwards, attentions})
+    for (std::size_t i = 0; i < sites.size(); ++i) {
+      CHECK(sites[i].index == static_cast<std::int64_t>(i));
+      CHECK(sites[i].count == static_cast<std::int64_t>(sites.size()));
+      CHECK(sites[i].dim == 8);
+      CHECK(sites[i].vocab == 11);
+      CHECK(sites[i].steps == 70);
+      CHECK(sites[i].dropout == 0.25);
+      CHECK(sites[i].init_std == 0.5);
+      CHECK(sites[i].output_std == doctest::Approx(0.5 / std::sqrt(8.0)));
+    }
 }
 
 TEST_CASE("the account adds up") {
