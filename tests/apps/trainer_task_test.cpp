@@ -97,7 +97,8 @@ TEST_CASE("another task: every pass is told where it stands, and whoever learns 
   training.trainer.step(false);
   training.trainer.step(true);
   std::vector<Pass> expected;
-  for (std::uint64_t n = 0; n < 6; ++n) expected.push_back({n, n / 3, n, true, n >= 3, true, DType::bf16});
+  for (std::uint64_t n = 0; n < 6; ++n)
+    expected.push_back({n, n / 3, n, true, n >= 3, true, DType::bf16, n % 3});
   CHECK(training.task->passes == expected);
   CHECK(training.task->notes == std::vector<std::vector<double>>{{0, 1, 2}, {3, 4, 5}});
   CHECK(training.task->learned_at == std::vector<std::uint64_t>{0, 1});
@@ -214,6 +215,12 @@ TEST_CASE("another task: a number that is not finite stops the step, is named, a
 
 TEST_CASE("another task: a validation that is not finite stops the training") {
   Training training;
+  training.task->penalty = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_WITH_AS(
+      training.trainer.validate(),
+      "the validation loss is not finite at step 0; first tensor that is not finite: none of "
+      "a training batch alone",
+      Error);
   training.task->store().find("map.weight")->variable.value().fill(std::numeric_limits<double>::infinity());
   CHECK_THROWS_WITH_AS(
       training.trainer.validate(),
@@ -236,6 +243,7 @@ TEST_CASE("another task: the search for a number that is not finite keeps what i
     CHECK_FALSE(training.task->passes[i].recompute);
     CHECK_FALSE(training.task->passes[i].collect_metrics);
     CHECK(training.task->passes[i].number == i - 3);
+    CHECK(training.task->passes[i].noted == i - 3);
   }
   CHECK(training.task->notes.empty());
 }

@@ -21,6 +21,39 @@ using namespace simsmoe::app;
 
 namespace {
 
+// A terminal whose other end can be read, as stderr while it lives.
+class Terminal {
+ public:
+  Terminal() : mine_(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK)), before_(::dup(2)) {
+    REQUIRE(mine_ >= 0);
+    REQUIRE(::grantpt(mine_) == 0);
+    REQUIRE(::unlockpt(mine_) == 0);
+    const int theirs = ::open(::ptsname(mine_), O_RDWR | O_NOCTTY);
+    REQUIRE(theirs >= 0);
+    std::fflush(stderr);
+    ::dup2(theirs, 2);
+    ::close(theirs);
+  }
+  ~Terminal() {
+    ::dup2(before_, 2);
+    ::close(before_);
+    ::close(mine_);
+  }
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  // What was written so far; less than what a terminal keeps, or the writer waits.
+  std::string text() const {
+    std::fflush(stderr);
+    std::string all(4096, 0);
+    const auto size = ::read(mine_, all.data(), all.size());
+    return all.substr(0, size > 0 ? static_cast<std::size_t>(size) : 0);
+  }
+
+ private:
+  int mine_, before_;
+};
+
 // What is written to stderr while it lives.
 class Stderr {
  public:
@@ -132,6 +165,37 @@ TEST_CASE("a run logs, validates, samples and saves when each is due, and all at
   CHECK(load_run_checkpoint(run.best_checkpoint()).optimizer.tensors.empty());
 }
 
+TEST_CASE("on a terminal a bar shows the step and the last loss, and only rarer lines stay") {
+  const TemporaryFolder folder;
+  Config config = regression_config();
+  config.train.steps = 4;
+  auto* const task = new Regression();
+  Trainer trainer(config, std::unique_ptr<Task>(task));
+  task->spoil = [](std::uint64_t number, const Variable& loss) {
+    if (number % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(110));  // redrawn in each step
+    return loss;
+  };
+  const RunFolder run = RunFolder::create(folder / "run");
+  std::string shown;
+  {
+    const Terminal terminal;
+    TrainingRun(trainer, run).run();
+    shown = terminal.text();
+  }
+  const auto lines = lines_of(run);
+  for (const std::int64_t logged : {2, 4}) {
+    const double loss = lines.at(logged).at("train/loss");
+    const std::string bar =
+        fmt::format("[{}] {}/4  loss {:.4f}  ",
+                    logged == 2 ? "############............" : std::string(24, '#'), logged, loss);
+    CHECK_MESSAGE(shown.find(bar) != std::string::npos, shown);
+  }
+  CHECK(shown.find(fmt::format("3/4  loss {:.4f}  ", lines.at(2).at("train/loss").get<double>())) !=
+        std::string::npos);
+  CHECK(shown.find("step 3  eight points, the best so far") != std::string::npos);
+  CHECK(shown.find("ridge") == std::string::npos);
+}
+
 TEST_CASE("a run that fails leaves the checkpoints and lines of the steps before") {
   const TemporaryFolder folder;
   auto* const task = new Regression();
@@ -179,9 +243,12 @@ TEST_CASE("an interrupted step is validated and sampled as any other") {
   Trainer trainer(config, kCpu);
   const RunFolder run = RunFolder::create(folder / "run");
   TrainingRun training(trainer, run);
-  const InterruptRequests interrupts;
-  ::raise(SIGINT);
-  CHECK_FALSE(training.run());
+  {
+    const InterruptRequests interrupts;
+    ::raise(SIGINT);
+    CHECK_FALSE(training.run());
+  }
+  CHECK_FALSE(InterruptRequests::pending());  // the next run is not interrupted by it
   CHECK(trainer.state().step == 1);
   CHECK(load_run_checkpoint(run.last_checkpoint()).state.step == 1);
   const std::string metrics = read_file(run.metrics());

@@ -2,9 +2,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
 
 #include "nn/decoder.hpp"
-#include "ops/binary.hpp"
 #include "tests/moe/fixture.hpp"
 
 namespace simsmoe::moe {
@@ -349,12 +351,28 @@ TEST_CASE("remoe: no weight of 0, no multiplier of 1, no loss that pulls on a so
   CHECK_THROWS_WITH_AS(refused("remoe.multiplier", 1.0), doctest::Contains("remoe.multiplier"), UserError);
   CHECK_THROWS_WITH_AS(refused("moe.balance", std::string("first_choice")), doctest::Contains("moe.balance"),
                        UserError);
+  CHECK_THROWS_WITH_AS(refused("moe.capacity_factor", 1.0), doctest::Contains("moe.capacity_factor"),
+                       UserError);
   MoeOptions weighed = options_of(Variant::paper);
   weighed.balance_weight = weighed.z_weight = 1.0;
   const SmallLayer small(weighed);
   nn::ForwardContext ctx = training_context();
   pass(small, ctx);
   CHECK(ctx.losses.names() == std::set<std::string>{"sparsity"});
+}
+
+TEST_CASE("remoe: a multiplier that is not read is named") {
+  const auto idle = [](bool hold) {
+    MoeOptions options = options_of(Variant::paper), defaults;
+    options.set("remoe.multiplier", 1.5).set("remoe.hold", hold);
+    nn::FieldList list, standard;
+    options.sections(list);
+    defaults.sections(standard);
+    const std::vector<std::string> lines = nn::idle_options(list, standard);
+    return std::ranges::find(lines, "remoe.multiplier (remoe.hold)") != lines.end();
+  };
+  CHECK(idle(true));
+  CHECK_FALSE(idle(false));
 }
 
 }  // namespace simsmoe::moe
