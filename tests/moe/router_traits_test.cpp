@@ -84,9 +84,10 @@ TEST_CASE("traits: a key of the layer is refused, or named as idle, or changes w
       const MoeOptions base = options_of(router);
       MoeOptions changed = base;
       changed.set(key, value);
-      if (is_refused(changed))
+      if (is_refused(changed)) {
+        CHECK(is_idle(changed, key));
         CHECK(trace_of_router(changed) == trace_of_router(base));
-      else if (router == "switch" && key == "moe.router_order")
+      } else if (router == "switch" && key == "moe.router_order")
         CHECK(trace_of_layer(changed) == trace_of_layer(base));  // k = 1 has one order
       else
         CHECK(is_idle(changed, key) == (trace_of_layer(changed) == trace_of_layer(base)));
@@ -100,6 +101,7 @@ TEST_CASE("traits: capacity drops tokens of every router but one that has no fix
     MoeOptions limited = base;
     limited.capacity_factor = 0.25;
     CHECK(is_refused(limited) == (router == "remoe"));
+    CHECK(is_idle(limited, "moe.capacity_factor") == (router == "remoe"));
     if (router != "remoe") CHECK(trace_of_layer(limited).output != trace_of_layer(base).output);
   }
 }
