@@ -83,6 +83,48 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
       LanguageModelling(config, kCpu).validate(Extent::part).metrics.read().contains("valid/expert_cka"));
 }
 
+TEST_CASE("language modelling: a validation computes in the dtype of the training") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  const double exact = LanguageModelling(config, kCpu).validate(Extent::all).score;
+  config.train.dtype = Precision::bf16;
+  const double rounded = LanguageModelling(config, kCpu).validate(Extent::all).score;
+  CHECK(rounded != exact);
+  CHECK(rounded == doctest::Approx(exact).epsilon(1e-2));
+}
+
+TEST_CASE("an evaluation uses as many experts per token as it is told") {
+  const TemporaryFolder folder;
+  const Config config = tiny_config(folder.file("text", small_text()));
+  const Dataset data(config.data);
+  const Model model(config, data.tokenizer->vocab_size(), kCpu);
+  const EvaluationBatches batches(data.valid, 4, 16);
+  const auto nats = [&](std::int64_t k) {
+    return evaluate(*model.decoder, batches, 1.0, {.experts_per_token = k}).nats_per_token;
+  };
+  CHECK(nats(0) == nats(config.moe.k));
+  CHECK(nats(1) != nats(0));
+  CHECK(nats(4) != nats(1));
+}
+
+TEST_CASE("language modelling: from the same model, another seed of the training draws another sample") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  const LanguageModelling task(config, kCpu);
+  const auto sample_with_seed = [&](std::int64_t seed) {
+    config.train.seed = seed;
+    std::vector<NamedTensor> tensors = task.store().buffers();
+    for (const nn::Parameter& parameter : task.store().parameters())
+      tensors.push_back({parameter.variable.name(), parameter.variable.value()});
+    return LanguageModelling(config, kCpu, nullptr, tensors).sample();
+  };
+  CHECK(task.sample().starts_with(config.train.sample_prompt));
+  CHECK(sample_with_seed(1) == task.sample());
+  CHECK(sample_with_seed(2) != task.sample());
+  config.train.sample_tokens = 0;
+  CHECK(sample_with_seed(1).empty());
+}
+
 TEST_CASE(
     "language modelling: a run ends with the whole validation text beside what compressors make of it") {
   const TemporaryFolder folder;

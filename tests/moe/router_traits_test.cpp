@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <set>
 
 #include "tests/moe/fixture.hpp"
 
@@ -148,6 +149,31 @@ TEST_CASE("traits: the recipes that auto stands for") {
   first.set("compete.version", 1);
   first.variant = Variant::reference;
   CHECK(first.balance_form() == Balance::reference);
+}
+
+TEST_CASE("routers: losses name the layer, or the router in it, that they belong to") {
+  std::set<std::string> names;
+  for (const std::string& router : router_names())
+    for (const std::int64_t version : {1, 2}) {
+      CAPTURE(router);
+      MoeOptions options = options_of(router);
+      options.z_weight = options.similarity.beta = 0.5;
+      options.similarity.enabled = options.k > 1;
+      options.similarity.frequency = 0.0;
+      options.similarity.threshold = -1.0;
+      options.set("compete.rate", 1.0).set("compete.warmup", 0.0).set("compete.version", version);
+      options.set("compete.schedule", "bernoulli");
+      const SmallLayer small(options);
+      nn::ForwardContext ctx = context(true);
+      small.layer.forward(Variable(draw({3, 3, SmallLayer::kDim}, "x", 3.0)), ctx);
+      for (const nn::LossTerm& term : ctx.losses.terms()) {
+        CAPTURE(term.name);
+        CHECK((term.where == "moe" || term.where == "moe.router"));
+        names.insert(term.name);
+      }
+    }
+  CHECK(names == std::set<std::string>{"balance", "distill", "diversity", "importance", "load", "router",
+                                       "similarity", "sparsity", "z"});
 }
 
 TEST_CASE("routers: two layers with equal parameters draw noise of their own") {
