@@ -2,8 +2,10 @@
 // one is refused or named, and changes nothing.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
+#include <tuple>
 
 #include "tests/moe/fixture.hpp"
 
@@ -149,6 +151,36 @@ TEST_CASE("traits: the recipes that auto stands for") {
   first.set("compete.version", 1);
   first.variant = Variant::reference;
   CHECK(first.balance_form() == Balance::reference);
+}
+
+TEST_CASE("routers: a weight of 0 takes its loss away, and the loss is named as off") {
+  const std::tuple<const char*, const char*, const char*> weights[] = {
+      {"smoe", "moe.balance_weight", "balance"},
+      {"smoe", "moe.z_weight", "z"},
+      {"gshard", "moe.balance_weight", "balance"},
+      {"gshard", "moe.z_weight", "z"},
+      {"noisy_topk", "noisy_topk.importance_weight", "importance"},
+      {"noisy_topk", "noisy_topk.load_weight", "load"},
+      {"stablemoe", "stablemoe.balance_weight", "balance"},
+      {"stablemoe", "stablemoe.distill_weight", "distill"},
+      {"compete", "compete.router_weight", "router"},
+      {"compete", "compete.diversity_weight", "diversity"}};
+  for (const auto& [router, key, loss] : weights) {
+    CAPTURE(key);
+    MoeOptions options = options_of(router);
+    options.set("compete.rate", 1.0).set("compete.warmup", 0.0).set("moe.z_weight", 0.5);
+    const auto is_off = [&, key = key, loss = loss](MoeOptions of) {
+      nn::FieldList list;
+      of.sections(list);
+      const std::vector<std::string> off = nn::losses_off(list);
+      return std::ranges::find(off, fmt::format("{} ({} = 0)", loss, key)) != off.end();
+    };
+    CHECK(trace_of_layer(options).losses.contains(loss));
+    CHECK_FALSE(is_off(options));
+    options.set(key, 0.0);
+    CHECK_FALSE(trace_of_layer(options).losses.contains(loss));
+    CHECK(is_off(options));
+  }
 }
 
 TEST_CASE("routers: losses name the layer, or the router in it, that they belong to") {
