@@ -134,8 +134,8 @@ TEST_CASE("hyper: its network begins with a deviation of 0.02, its embedding wit
     for (const double value : values) squares += value * value;
     return std::sqrt(squares / static_cast<double>(values.size()));
   };
-  CHECK(deviation("moe.router.up.weight") == doctest::Approx(0.02).epsilon(0.1));
-  CHECK(deviation("moe.router.down.weight") == doctest::Approx(0.02).epsilon(0.1));
+  CHECK(deviation("moe.router.up.weight") / 0.02 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("moe.router.down.weight") / 0.02 == doctest::Approx(1.0).epsilon(0.05));
   CHECK(deviation("moe.router.embedding") > 0.2);
 }
 

@@ -90,10 +90,9 @@ TEST_CASE("traits: a key of the layer is refused, or named as idle, or changes w
       if (is_refused(changed)) {
         CHECK(is_idle(changed, key));
         CHECK(trace_of_router(changed) == trace_of_router(base));
-      } else if (router == "switch" && key == "moe.router_order")
-        CHECK(trace_of_layer(changed) == trace_of_layer(base));  // k = 1 has one order
-      else
+      } else {
         CHECK(is_idle(changed, key) == (trace_of_layer(changed) == trace_of_layer(base)));
+      }
     }
 }
 
@@ -151,6 +150,32 @@ TEST_CASE("traits: the recipes that auto stands for") {
   first.set("compete.version", 1);
   first.variant = Variant::reference;
   CHECK(first.balance_form() == Balance::reference);
+}
+
+TEST_CASE("similarity: keys are named as idle while it is off, those of cka while it measures otherwise") {
+  const std::pair<const char*, nn::FieldValue> of_all[] = {
+      {"beta", 0.9},           {"frequency", 7.0}, {"threshold", 0.9}, {"loss", "cosine"},
+      {"reuse_outputs", true}, {"min_tokens", 9},  {"max_tokens", 99}};
+  const std::pair<const char*, nn::FieldValue> of_cka[] = {
+      {"kernel", "linear"}, {"estimator", "biased"}, {"normalize", true}};
+  MoeOptions off = options_of("smoe"), cka = off, cosine = off;
+  cka.similarity.enabled = cosine.similarity.enabled = true;
+  cosine.set("similarity.loss", "cosine");
+  const auto idle_with = [](MoeOptions options, const std::string& key, const nn::FieldValue& value) {
+    return is_idle(options.set("similarity." + key, value), "similarity." + key);
+  };
+  for (const auto& [key, value] : of_all) {
+    CAPTURE(key);
+    CHECK(idle_with(off, key, value));
+    CHECK_FALSE(idle_with(cka, key, value));
+    CHECK_FALSE(idle_with(cosine, key, value));
+  }
+  for (const auto& [key, value] : of_cka) {
+    CAPTURE(key);
+    CHECK(idle_with(off, key, value));
+    CHECK_FALSE(idle_with(cka, key, value));
+    CHECK(idle_with(cosine, key, value));
+  }
 }
 
 TEST_CASE("routers: a weight of 0 takes its loss away, and the loss is named as off") {
