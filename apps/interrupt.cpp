@@ -36,6 +36,7 @@ InterruptRequests::InterruptRequests() {
 InterruptRequests::~InterruptRequests() {
   handle(SIGINT, SIG_DFL);
   handle(SIGTERM, SIG_DFL);
+  requests = 0;  // they were for this command
 }
 
 bool InterruptRequests::pending() { return requests > 0; }

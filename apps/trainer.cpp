@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "apps/non_finite.hpp"
 #include "ops/binary.hpp"
@@ -89,8 +90,7 @@ Variable Trainer::loss(nn::ForwardContext& ctx) const {
 
 // Reads what no one has looked at, in one copy.
 void Trainer::check_finite() {
-  const std::vector<Unread> steps = std::move(unread_);
-  unread_.clear();
+  const std::vector<Unread> steps = std::exchange(unread_, {});
   std::vector<Tensor> scalars;
   for (const Unread& step : steps) scalars.insert(scalars.end(), {step.loss, step.gradient_norm});
   const std::vector<double> values = nn::read_scalars(scalars);

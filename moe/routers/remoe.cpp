@@ -44,7 +44,8 @@ struct RemoeOptions {
 
   void fields(nn::FieldList& add) {
     add("cap", &cap, "experts per token, at most; 0: all of them", nn::between(0, 65536));
-    add("lambda0", &lambda0, "weight of the sparsity loss at first", nn::above(0));
+    add("lambda0", &lambda0, "weight of the sparsity loss at first",
+        nn::between(kSmallestLambda, kLargestLambda));
     add("multiplier", &multiplier, "factor of that weight per step, up or down", nn::above(1))
         .read_if(!hold, "remoe.hold = true");
     add("hold", &hold, "keep the weight of the sparsity loss, for fine-tuning");

@@ -270,6 +270,31 @@ TEST_CASE("dropout inside the experts: in training only, the same draw gives the
   CHECK(small.layer.forward(x, ctx).value().to_vector<double>() != first);
 }
 
+TEST_CASE("bad options: refused when they are given, not when the first layer is made") {
+  MoeOptions options = small_options();
+  options.k = 5;
+  CHECK_THROWS_AS(feed_forward_factory(options), UserError);
+}
+
+TEST_CASE("a pair of experts computes in the dtype that it is asked for, each as it does alone") {
+  const SmallLayer small(small_options(), DType::f32);
+  const Variable x(draw({3, SmallLayer::kDim}, "x", 1.0, DType::f32));
+  const Variable exact = small.layer.experts().forward_pair(x, 1, 3, DType::f32),
+                 rounded = small.layer.experts().forward_pair(x, 1, 3, DType::bf16);
+  CHECK(exact.dtype() == DType::f32);
+  CHECK(rounded.dtype() == DType::bf16);
+  nn::ForwardContext ctx;
+  const auto alone = [&](std::vector<std::int64_t> offsets) {
+    return small.layer.experts().forward(x, Tensor::from(offsets, {5}), ctx).value().to_vector<double>();
+  };
+  std::vector<double> both = alone({0, 0, 3, 3, 3});
+  const std::vector<double> second = alone({0, 0, 0, 0, 3});
+  both.insert(both.end(), second.begin(), second.end());
+  CHECK(exact.value().to_vector<double>() == both);
+  for (std::size_t i = 0; i < both.size(); ++i)
+    CHECK(rounded.value().to_vector<double>()[i] == doctest::Approx(both[i]).epsilon(0.05));
+}
+
 TEST_CASE("bf16 experts: the same choices, an output near that of f32, f32 gradients") {
   SmallLayer small(small_options(), DType::f32);
   const Tensor x = draw({2, 16, SmallLayer::kDim}, "x", 1.0, DType::f32);

@@ -179,6 +179,7 @@ TEST_CASE("options that nothing reads are named, with the reason") {
         "moe.balance_weight (router stablemoe has a balance loss of its own)");
   CHECK(with("gshard", "moe.balance_weight", 0.5).empty());
   CHECK(with("smoe", "moe.k_max", 3) == "moe.k_max (no moe.k_schedule)");
+  CHECK(with("smoe", "moe.k_min", 1) == "moe.k_min (no moe.k_schedule)");
   CHECK(with("hyper", "moe.k_max", 3).empty());
   CHECK(with("switch", "moe.k_max", 3) ==
         "moe.k_max (router switch has a fixed number of experts per token)");

@@ -110,4 +110,50 @@ TEST_CASE("active parameters: inference needs no noise, one row of a word table,
   CHECK(active("hash") == 0);
 }
 
+TEST_CASE("routers: the floating-point operations of a token are those of its scores") {
+  const auto flops = [](const std::string& router, Variant variant = Variant::paper) {
+    return SmallLayer(options_of(router, variant)).layer.router().account().flops_per_token;
+  };
+  for (const char* router :
+       {"smoe", "noisy_topk", "switch", "gshard", "sigmoid", "loss_free", "random", "expert_choice",
+        "stablemoe_lite", "smoe_dropout", "hyper", "compete", "remoe"}) {
+    CAPTURE(router);
+    CHECK(flops(router) == 2.0 * 4 * 5);
+  }
+  CHECK(flops("hash") == 0.0);
+  CHECK(flops("stablemoe") == 2.0 * (4 * 5 + 4 * 50));
+  CHECK(flops("xmoe") == 2.0 * (2 * 5 + 4 * 2));
+  CHECK(flops("xmoe", Variant::reference) == 2.0 * (8 * 5 + 4 * 8));
+}
+
+TEST_CASE("hyper: its network begins with a deviation of 0.02, its embedding with 1") {
+  const SmallLayer small(options_of("hyper"));
+  const auto deviation = [&](const std::string& name) {
+    const std::vector<double> values = small.parameter(name).value().to_vector<double>();
+    double squares = 0.0;
+    for (const double value : values) squares += value * value;
+    return std::sqrt(squares / static_cast<double>(values.size()));
+  };
+  CHECK(deviation("moe.router.up.weight") / 0.02 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("moe.router.down.weight") / 0.02 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("moe.router.embedding") > 0.2);
+}
+
+TEST_CASE("hyper: what is kept for an inference is kept for each layer") {
+  const MoeOptions options = options_of("hyper");
+  nn::ParameterStore store(3, DType::f64);
+  const Experts experts(nn::Scope(store, "experts"), options, kSite);
+  const auto first = make_router(nn::Scope(store, "first"), options, kSite),
+             second = make_router(nn::Scope(store, "second"), options, kSite);
+  const Variable x(draw({9, SmallLayer::kDim}, "x"));
+  const auto logits = [&](const Router& router, nn::ForwardContext& ctx) {
+    return router.route(x, experts, ctx).logits.value().to_vector<double>();
+  };
+  nn::ForwardContext together, alone;
+  const std::vector<double> of_first = logits(*first, together), of_second = logits(*second, together);
+  CHECK(of_first != of_second);
+  CHECK(of_second == logits(*second, alone));
+  CHECK(together.memo.size() == 2);
+}
+
 }  // namespace simsmoe::moe

@@ -202,6 +202,22 @@ TEST_CASE("compete: the experts compete without dropout") {
   CHECK(weights_at_draw(0) == weights_at_draw(1));
 }
 
+TEST_CASE("compete: the experts compete in the dtype of the pass") {
+  MoeOptions options = options_of("compete");
+  options.set("compete.rate", 1.0);
+  options.set("compete.warmup", 0.0);
+  SmallLayer small(options, DType::f32);
+  const Variable x(draw({9, SmallLayer::kDim}, "x", 1.0, DType::f32));
+  const auto weights_in = [&](DType dtype) {
+    nn::ForwardContext ctx = training_context();
+    ctx.compute_dtype = dtype;
+    return small.layer.router().route(x, small.layer.experts(), ctx).weights.value().to_vector<double>();
+  };
+  const std::vector<double> exact = weights_in(DType::f32), rounded = weights_in(DType::bf16);
+  CHECK(rounded != exact);
+  for (std::size_t i = 0; i < exact.size(); ++i) CHECK(rounded[i] == doctest::Approx(exact[i]).epsilon(0.02));
+}
+
 TEST_CASE("stablemoe: stage 2 begins at its step, is saved, and is never left again") {
   const MoeOptions options = options_of("stablemoe");  // stage 1 is the first tenth of 100 steps
   const auto losses_at = [](SmallLayer& small, std::uint64_t step) {

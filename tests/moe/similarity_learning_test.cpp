@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "ops/binary.hpp"
 #include "ops/reduce.hpp"
@@ -157,8 +158,38 @@ TEST_CASE("similarity: the loss has its name, its place and its weight, above th
 
   options.similarity.threshold = 0.5 * (1.0 + similarity_loss(ctx));
   Learner strict(options);
-  CHECK(strict.learn(all_choose(8, {0, 1})).losses.terms().empty());
+  const nn::ForwardContext without = strict.learn(all_choose(8, {0, 1}));
+  CHECK(without.losses.terms().empty());
+  CHECK(without.losses.names() == std::set<std::string>{"similarity"});  // reported all the same, as 0
   CHECK(strict.checks() == 1);
+}
+
+TEST_CASE("similarity: of too many tokens every layer takes a part of its own, another one in each pass") {
+  for (const std::int64_t most : {6, 40}) {
+    MoeOptions options = similarity_options();
+    options.similarity.max_tokens = most;
+    Learner learner(options);
+    const SimilarityLearning other(nn::Scope(learner.store, "other"), options, kDim);
+    for (const char* name : {"projection.weight", "projection.bias"})
+      learner.store.find(std::string("other.") + name)
+          ->variable.set_value(learner.store.find(std::string("similarity.") + name)->variable.value());
+    const auto likeness_at = [&](const SimilarityLearning& similarity, std::uint64_t draw_number) {
+      const Tensor choices = all_choose(40, {0, 1});
+      nn::ForwardContext ctx = training_context();
+      ctx.draw = draw_number;
+      const Variable tokens(draw({40, kDim}, "tokens"));
+      const DispatchPlan plan = make_plan(choices, 4, 0.0);
+      const Variable h =
+          learner.experts.forward(ops::gather_tokens(tokens, plan.partition), plan.partition.offsets, ctx);
+      const RouterOutput route{.weights = {}, .experts = choices, .logits = {}};
+      similarity.learn(tokens, route, plan, h, learner.experts, "moe", ctx);
+      return similarity_loss(ctx);
+    };
+    const double first = likeness_at(learner.similarity, 0);
+    CHECK(likeness_at(learner.similarity, 0) == first);
+    CHECK((likeness_at(learner.similarity, 1) == first) == (most == 40));
+    CHECK((likeness_at(other, 0) == first) == (most == 40));
+  }
 }
 
 TEST_CASE("similarity, k = 3: all pairs of a token's experts") {

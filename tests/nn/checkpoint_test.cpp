@@ -113,6 +113,29 @@ TEST_CASE("a checkpoint of another model is refused by name and shape") {
                        UserError);
 }
 
+TEST_CASE("fine-tuning: a checkpoint with tensors too many and too few, read as far as it goes") {
+  const TemporaryFile file("finetuning");
+  const Model model(1);
+  save_checkpoint(file.path(), model.store, nullptr, {});
+  Checkpoint checkpoint = load_checkpoint(file.path());
+  ParameterStore store(2);
+  store.preload(checkpoint.model);
+  store.require_preloaded(false);
+  DecoderOptions options = tiny_options();
+  options.positions = Positions::none;  // one tensor that is not wanted, and the counter
+  options.head_bias = true;             // one that is not there
+  const Decoder decoder(Scope(store) / "decoder", options, FeedForwardFactory{});
+  const LoadReport report = store.load_report();
+  CHECK(report.loaded.size() == model.store.parameters().size() - 1);
+  CHECK(report.initialised == std::vector<std::string>{"decoder.head.bias"});
+  CHECK(report.ignored == std::vector<std::string>{"counter", "decoder.position.weight"});
+  for (const std::string& name : report.loaded)
+    CHECK(same_bits(store.find(name)->variable.value(), model.store.find(name)->variable.value()));
+  CHECK_THROWS_WITH_AS(
+      check_all_claimed(store),
+      "checkpoint is of another model: it has 2 tensors that this model lacks, first 'counter'", UserError);
+}
+
 TEST_CASE("damaged and foreign files are refused") {
   const TemporaryFile file("damaged");
   const Model model(1);

@@ -120,6 +120,9 @@ TEST_CASE("observations: each learner learns once, from its notes in order, when
   CHECK(observed.noted(a).empty());
   observed.end_step(8);  // nothing was noted since
   CHECK(log.size() == 2);
+  observed.note(b, Tensor::scalar(3.0));
+  observed.end_step(9);
+  CHECK(log.back() == "b at 9: 3");  // the notes of a step are forgotten with it
 }
 
 TEST_CASE("observations: the learners of a group learn from all that is noted under its name") {

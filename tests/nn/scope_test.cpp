@@ -90,6 +90,46 @@ TEST_CASE("preloaded tensors of another model are refused") {
   CHECK_THROWS_AS(store.preload({}), Error);
 }
 
+TEST_CASE("the report of a load names what was adopted, drawn anew and left over") {
+  const Tensor two = normal({2}, "two", DType::f32);
+  ParameterStore store(1);
+  store.preload({{"body", two}, {"old.head", two}, {"count", two}, {"old.bias", two}});
+  store.require_preloaded(false);
+  CHECK(store.load_report().ignored ==
+        std::vector<std::string>{"body", "count", "old.bias", "old.head"});  // nobody has asked yet
+  const Scope scope(store);
+  const Tensor count = scope.buffer("count", {2}, DType::f32);
+  const Variable head = scope.parameter("head", {3}, init::ones());
+  const Variable body = scope.parameter("body", {2}, init::ones());
+  scope.buffer("steps", {1}, DType::i64, 7.0);
+  const LoadReport report = store.load_report();
+  CHECK(report.loaded == std::vector<std::string>{"count", "body"});
+  CHECK(report.initialised == std::vector<std::string>{"head", "steps"});
+  CHECK(report.ignored == std::vector<std::string>{"old.bias", "old.head"});
+  CHECK(same_bits(body.value(), two));
+  CHECK(same_bits(count, two));
+  CHECK(head.value().to_vector<double>() == std::vector<double>{1.0, 1.0, 1.0});
+
+  ParameterStore fresh(1);
+  Scope(fresh).parameter("w", {1}, init::ones());
+  CHECK(fresh.load_report().loaded.empty());
+  CHECK(fresh.load_report().initialised == std::vector<std::string>{"w"});
+  CHECK(fresh.load_report().ignored.empty());
+}
+
+TEST_CASE("a load that failed adopts nothing") {
+  ParameterStore store(1);
+  store.preload({{"w", normal({2, 2}, "w", DType::f32)}});
+  CHECK_THROWS_AS(Scope(store).parameter("w", {2, 3}, init::zeros()), UserError);
+  CHECK_THROWS_AS(Scope(store).parameter("v", {1}, init::zeros()), UserError);
+  CHECK(store.load_report().loaded.empty());
+  CHECK(store.load_report().initialised.empty());
+  CHECK(store.load_report().ignored == std::vector<std::string>{"w"});
+  CHECK(store.parameters().empty());
+  CHECK_THROWS_WITH_AS(ParameterStore(1).preload({{"w", {}}, {"w", {}}}),
+                       "[store] tensor 'w' is preloaded twice", Error);
+}
+
 TEST_CASE("clear_grads releases every gradient") {
   ParameterStore store(1);
   const Variable w = Scope(store).parameter("w", {3}, init::ones());

@@ -1,0 +1,153 @@
+// What the task that predicts a text says of its data, its validation and its end.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "apps/data/compression.hpp"
+#include "apps/language_modelling.hpp"
+#include "tests/apps/support.hpp"
+
+using namespace simsmoe;
+using namespace simsmoe::app;
+
+namespace {
+
+// A text whose characters have more than one byte now and then.
+Config accented_config(const TemporaryFolder& folder) {
+  std::string text = small_text();
+  for (std::size_t at = 0; (at = text.find("dog", at)) != std::string::npos;) text.replace(at, 3, "doé");
+  Config config = tiny_config(folder.file("text", text));
+  config.data.vocab = TokenKind::character;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("language modelling: headline, manifest, metadata and account are those of its text and model") {
+  const TemporaryFolder folder;
+  const Config config = accented_config(folder);
+  const LanguageModelling task(config, kCpu);
+  const Dataset& data = task.data();
+  const auto vocabulary = data.tokenizer->vocab_size();
+  CHECK(vocabulary < 40);
+  CHECK(task.headline() == fmt::format("{}: {} tokens to train on, vocabulary {}", data.corpus.name(),
+                                       data.train.size(), vocabulary));
+  const nlohmann::ordered_json about = task.about_data();
+  CHECK(about.at("name") == data.corpus.name());
+  CHECK(about.at("path") == config.data.path);
+  CHECK(about.at("fingerprint") == data.corpus.fingerprint());
+  CHECK(about.at("vocabulary") == vocabulary);
+  CHECK(about.at("train_tokens") == data.train.size());
+  CHECK(about.at("valid_tokens") == data.valid.size());
+  CHECK(task.metadata() == std::map<std::string, std::string>{{"vocabulary", data.tokenizer->description()},
+                                                              {"fingerprint", data.corpus.fingerprint()}});
+  CHECK(task.tokens_per_batch() == 64);
+  CHECK(task.account().parameters == task.store().num_elements());
+}
+
+TEST_CASE("language modelling: bits per character count the bytes of a token") {
+  const TemporaryFolder folder;
+  const Config config = accented_config(folder);
+  const LanguageModelling task(config, kCpu);
+  nn::ForwardContext ctx;
+  ctx.training = ctx.collect_metrics = true;
+  const double loss = task.loss(0, ctx).value().item(), bytes = task.data().train.bytes_per_token();
+  CHECK(bytes > 1.0);
+  CHECK(ctx.metrics.read().at("train/bpc") == doctest::Approx(loss / std::log(2.0) / bytes).epsilon(1e-6));
+  ctx = {};
+  task.loss(0, ctx);
+  CHECK(ctx.metrics.empty());
+}
+
+TEST_CASE("language modelling: a validation reports loss, score, tokens and how alike experts are") {
+  const TemporaryFolder folder;
+  Config config = accented_config(folder);
+  config.moe.experts = 2;  // which share all tokens
+  config.train.eval_batches = 1;
+  const LanguageModelling task(config, kCpu);
+  const Validation part = task.validate(Extent::part), all = task.validate(Extent::all);
+  const auto values = part.metrics.read(), of_all = all.metrics.read();
+  CHECK(values.at("valid/tokens") == 64.0);
+  CHECK(of_all.at("valid/tokens") == static_cast<double>(task.data().valid.size() - 1));
+  CHECK(values.at("valid/bpc") == part.score);
+  CHECK(part.score ==
+        doctest::Approx(values.at("valid/loss") / std::log(2.0) / task.data().valid.bytes_per_token()));
+  CHECK(part.summary == fmt::format("validation {:.4f} bits per character", part.score));
+  const double first = values.at("layers.0.feed_forward/expert_cka"),
+               second = values.at("layers.1.feed_forward/expert_cka");
+  CHECK(first != second);
+  CHECK(values.at("valid/expert_cka") == doctest::Approx((first + second) / 2.0));
+  config.train.compare_experts = false;
+  CHECK_FALSE(
+      LanguageModelling(config, kCpu).validate(Extent::part).metrics.read().contains("valid/expert_cka"));
+}
+
+TEST_CASE("language modelling: a validation computes in the dtype of the training") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  const double exact = LanguageModelling(config, kCpu).validate(Extent::all).score;
+  config.train.dtype = Precision::bf16;
+  const double rounded = LanguageModelling(config, kCpu).validate(Extent::all).score;
+  CHECK(rounded != exact);
+  CHECK(rounded == doctest::Approx(exact).epsilon(1e-2));
+}
+
+TEST_CASE("an evaluation uses as many experts per token as it is told") {
+  const TemporaryFolder folder;
+  const Config config = tiny_config(folder.file("text", small_text()));
+  const Dataset data(config.data);
+  const Model model(config, data.tokenizer->vocab_size(), kCpu);
+  const EvaluationBatches batches(data.valid, 4, 16);
+  const auto nats = [&](std::int64_t k) {
+    return evaluate(*model.decoder, batches, 1.0, {.experts_per_token = k}).nats_per_token;
+  };
+  CHECK(nats(0) == nats(config.moe.k));
+  CHECK(nats(1) != nats(0));
+  CHECK(nats(4) != nats(1));
+}
+
+TEST_CASE("language modelling: from the same model, another seed of the training draws another sample") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  const LanguageModelling task(config, kCpu);
+  const auto sample_with_seed = [&](std::int64_t seed) {
+    config.train.seed = seed;
+    std::vector<NamedTensor> tensors = task.store().buffers();
+    for (const nn::Parameter& parameter : task.store().parameters())
+      tensors.push_back({parameter.variable.name(), parameter.variable.value()});
+    return LanguageModelling(config, kCpu, nullptr, tensors).sample();
+  };
+  CHECK(task.sample().starts_with(config.train.sample_prompt));
+  CHECK(sample_with_seed(1) == task.sample());
+  CHECK(sample_with_seed(2) != task.sample());
+  config.train.sample_tokens = 0;
+  CHECK(sample_with_seed(1).empty());
+}
+
+TEST_CASE(
+    "language modelling: a run ends with the whole validation text beside what compressors make of it") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  config.train.eval_batches = 1;
+  const LanguageModelling task(config, kCpu);
+  const std::string_view text = task.data().corpus.bytes(Split::valid);
+  const std::size_t tokens = text.size() - 1;
+  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per character ({} of {} tokens)\n"
+                                      "gzip -9     {:.4f} bits per byte of the same text\n"
+                                      "xz -9e      {:.4f}\n",
+                                      task.validate(Extent::all).score, tokens, tokens,
+                                      gzip_bits_per_byte(text), xz_bits_per_byte(text)));
+}
+
+TEST_CASE("language modelling: of a long validation text a part is read at the end") {
+  const TemporaryFolder folder;
+  std::string text;
+  while (text.size() < (5 << 20)) text += small_text();
+  Config config = tiny_config(folder.file("text", text));
+  config.data.valid_fraction = 0.9;
+  config.train.eval_batches = 2;
+  const LanguageModelling task(config, kCpu);
+  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per character (128 of {} tokens)\n",
+                                      task.validate(Extent::part).score, task.data().valid.size() - 1));
+}
