@@ -18,6 +18,8 @@ template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
 };
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;  // clang 14 does not deduce it
 
 // Levenshtein distance: the fewest insertions, deletions and replacements that turn a into b.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -177,7 +179,7 @@ std::string FieldList::hint(const std::string& unknown) const {
 std::string allowed(const Field& field) {
   if (const auto choices = choices_of(field); !choices.empty())
     return fmt::format("one of {}", fmt::join(choices, ", "));
-  const std::string kind = std::visit(
+  std::string kind = std::visit(
       Overloaded{[](bool*) { return "true or false"; }, [](std::int64_t*) { return "a whole number"; },
                  [](double*) { return "a number"; }, [](Steps*) { return "ascending steps, as 1000,1500"; },
                  [](const auto&) { return "a text"; }},

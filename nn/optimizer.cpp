@@ -19,7 +19,7 @@ class StatefulOptimizer : public Optimizer {
  public:
   // `kinds`: "m" and "v", or "momentum"
   StatefulOptimizer(const ParameterStore& store, OptimizerOptions options, std::vector<std::string> kinds)
-      : options_(std::move(options)), kinds_(std::move(kinds)) {
+      : options_(options), kinds_(std::move(kinds)) {
     for (const Parameter& parameter : store.parameters()) {
       Slot slot{parameter.variable.name(), {}};
       if (parameter.options.trainable)
@@ -108,6 +108,7 @@ class Adam : public StatefulOptimizer {
  private:
   void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) override {
     std::vector<ops::AdamSlot> slots;
+    slots.reserve(updates.size());
     for (const Update& u : updates)
       slots.push_back({u.parameter, u.gradient, u.state[0], u.state[1], u.weight_decay, steps()});
     ops::adam_step(slots,
@@ -130,6 +131,7 @@ class Sgd : public StatefulOptimizer {
  private:
   void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) override {
     std::vector<ops::SgdSlot> slots;
+    slots.reserve(updates.size());
     for (const Update& u : updates)
       slots.push_back({u.parameter, u.gradient, u.state.empty() ? Tensor() : u.state[0], u.weight_decay});
     ops::sgd_step(slots, {.lr = lr, .momentum = options_.momentum}, gradient_scale);

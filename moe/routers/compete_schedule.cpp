@@ -78,7 +78,8 @@ bool CompeteSchedule::competes(nn::ForwardContext& ctx) const {
 
 void CompeteSchedule::end_step(std::span<const Tensor> seen, std::uint64_t step) const {
   plan_.copy_from(seen.back());
-  window_.fill(static_cast<double>(step / kWindow));
+  const std::uint64_t window = step / kWindow;
+  window_.fill(static_cast<double>(window));
 }
 
 std::vector<std::uint8_t> CompeteSchedule::drawn(std::uint64_t window) const {

@@ -47,7 +47,7 @@ TEST_CASE("a checkpoint knows its path, threads, step, best score, configuration
 TEST_CASE("a checkpoint whose configuration cannot be is refused before a model is made of it") {
   const TemporaryFolder folder;
   Config config = tiny_config("text");
-  config.model.heads = 3;  // of 16 dimensions
+  config.model.attention.heads = 3;  // of 16 dimensions
   save_run_checkpoint(folder / "checkpoint", config, {}, {}, Store().store, nullptr);
   CHECK_THROWS_WITH_AS(load_run_checkpoint(folder / "checkpoint"), doctest::Contains("model.heads"),
                        UserError);

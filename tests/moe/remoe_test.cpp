@@ -323,7 +323,7 @@ TEST_CASE("remoe: in a decoder the paper's loss is the mean over the sublayers w
   nn::DecoderOptions model;
   model.vocab = 11;
   model.dim = 8;
-  model.heads = 2;
+  model.attention.heads = 2;
   model.layers = 2;
   model.pattern = "sgsfg";
   model.max_length = 6;
@@ -369,7 +369,7 @@ TEST_CASE("remoe: a multiplier that is not read is named") {
     options.sections(list);
     defaults.sections(standard);
     const std::vector<std::string> lines = nn::idle_options(list, standard);
-    return std::ranges::find(lines, "remoe.multiplier (remoe.hold)") != lines.end();
+    return std::ranges::find(lines, "remoe.multiplier (remoe.hold = true)") != lines.end();
   };
   CHECK(idle(true));
   CHECK_FALSE(idle(false));
