@@ -99,6 +99,15 @@ std::set<std::string> broken_clauses(const Promise& promise, std::string& messag
 const std::vector<Mistake>& mistakes() {
   static const std::vector<Mistake> all = {
       {"none", right, {}},
+      {"a single weight divided by itself, which leaves the rounding of a constant",
+       [](Parts& p, const Variable& x, nn::ForwardContext&) {
+         RouterOutput out = p.select(p.logits(x));
+         const Variable scores = ops::sigmoid(ops::take_along_last(out.logits, out.experts));
+         out.weights = ops::div(scores, ops::add(ops::sum(scores, -1, true), 1e-20));
+         return out;
+       },
+       {"task teaches"},
+       [](Promise& p) { p.options.k = 1; }},
       {"negative weights, of a router whose sums are free",
        [](Parts& p, const Variable& x, nn::ForwardContext&) {
          RouterOutput out = p.select(p.logits(x));
@@ -124,7 +133,7 @@ const std::vector<Mistake>& mistakes() {
          for (std::size_t i = 1; i < choice.size(); i += 2) choice[i] = choice[i - 1];
          return out;
        },
-       {"plan is valid"},
+       {"plan is valid", "task teaches"},  // whatever two weights of one expert are, they sum to 1
        [](Promise& p) { p.top_k_of_logits = p.ties_to_lowest = p.any_k = false; }},
       {"the smallest scores win",
        [](Parts& p, const Variable& x, nn::ForwardContext&) {

@@ -53,6 +53,8 @@ struct OpCase {
   std::string name;  // what is special here: "3x7", "bias", "empty expert"
   std::vector<InputSpec> inputs;
   std::function<Variable(const Variables&)> run;  // one float output
+  // The elements of y by the definition, in double, from those of the inputs: what the op is held to by somebody else.
+  std::function<std::vector<double>(const std::vector<std::vector<double>>& x)> expected = {};
   Tolerance tolerance = {};
   std::string error = {};  // not empty: run must throw an Error whose message contains it
   std::vector<DType> dtypes = {DType::f64, DType::f32, DType::bf16};

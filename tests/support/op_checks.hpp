@@ -39,6 +39,9 @@ class TestBench {
   Run run() const { return run(leaves()); }
   // The weights of the outputs: magnitudes from 0.5 to 1.5, either sign, exact in bf16.
   Tensor weights(const Tensor& y) const;
+  // The same with floats of which every bit counts (drawn ones; given values stay), a little nearer to 0: products of the
+  // case's own numbers are exact in f32, so that it makes no difference how they are rounded.
+  TestBench with_full_mantissas() const;
   // The largest difference that rounding may make between two right results of this dtype, relative to the
   // largest magnitude of the result.
   double tolerance() const;

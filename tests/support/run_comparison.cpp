@@ -89,9 +89,20 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 }
 
 std::string first_bit_difference(const Run& a, const Run& b) {
-  if (!same_bits(a.y, b.y)) return "the values differ";
+  const auto where = [](const Tensor& left, const Tensor& right) -> std::string {
+    if (!left.defined() || !right.defined() || left.shape() != right.shape()) return {};
+    const std::vector<double> u = left.to_vector<double>(), v = right.to_vector<double>();
+    std::size_t first = u.size(), count = 0;
+    for (std::size_t i = u.size(); i-- > 0;)
+      if (u[i] != v[i] && !(std::isnan(u[i]) && std::isnan(v[i]))) first = i, ++count;
+    return count == 0 ? ""
+                      : fmt::format(" in {} of {} elements, first [{}]: {} and {}", count, u.size(), first,
+                                    u[first], v[first]);
+  };
+  if (!same_bits(a.y, b.y)) return "the values differ" + where(a.y, b.y);
   for (std::size_t i = 0; i < a.gradients.size(); ++i)
-    if (!same_bits(a.gradients[i], b.gradients[i])) return fmt::format("the gradients of input {} differ", i);
+    if (!same_bits(a.gradients[i], b.gradients[i]))
+      return fmt::format("the gradients of input {} differ{}", i, where(a.gradients[i], b.gradients[i]));
   return {};
 }
 
