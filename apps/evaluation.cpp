@@ -26,8 +26,11 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
     ctx.compute_dtype = options.compute_dtype;
     ctx.experts_per_token = options.experts_per_token;
     ctx.compare_experts = options.compare_experts && i == 0;
-    const Variable logits = ops::reshape(decoder.logits(batch.tokens, ctx), {rows, decoder.options().vocab});
-    const Variable mean = ops::cross_entropy(logits, batch.targets.view({rows}), kIgnoredTarget);
+    ctx.collect_metrics = options.count_experts;
+    const Variable all = decoder.logits(batch.tokens.to(options.device), ctx);
+    const Variable logits = ops::reshape(all, {rows, decoder.options().vocab});
+    const Variable mean =
+        ops::cross_entropy(logits, batch.targets.to(options.device).view({rows}), kIgnoredTarget);
     means.push_back(mean.value());
     counted.push_back(static_cast<double>(batch.counted));
     result.tokens += batch.counted;
@@ -37,6 +40,11 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
   const double nats = std::inner_product(values.begin(), values.end(), counted.begin(), 0.0);
   result.nats_per_token = nats / static_cast<double>(result.tokens);
   result.bits_per_byte = bits_per_byte(result.nats_per_token, bytes_per_token);
+  if (options.count_experts) {
+    result.metrics.gather("", "k");
+    const std::map<std::string, double> metrics = result.metrics.read();
+    if (const auto k = metrics.find("k"); k != metrics.end()) result.experts_per_token = k->second;
+  }
   return result;
 }
 

@@ -8,15 +8,18 @@ namespace simsmoe::app {
 
 struct Evaluation {
   double nats_per_token = 0.0;
-  double bits_per_byte = 0.0;  // nats_per_token / ln 2 / bytes per token
-  std::int64_t tokens = 0;     // predicted
-  nn::Metrics metrics;         // of the layers, on the first batch, when experts were compared
+  double bits_per_byte = 0.0;      // nats_per_token / ln 2 / bytes per token
+  std::int64_t tokens = 0;         // predicted
+  double experts_per_token = 0.0;  // mean over layers and tokens; 0: not counted, or there are none
+  nn::Metrics metrics = nn::Metrics::of_no_pass();  // of the layers, where asked for
 };
 
 struct EvaluationOptions {
+  Device device = kCpu;  // of the model
   DType compute_dtype = DType::f32;
   std::int64_t experts_per_token = 0;  // 0: as configured
-  bool compare_experts = false;
+  bool compare_experts = false;        // on the first batch
+  bool count_experts = false;          // what a router that chooses their number makes of it
 };
 
 // Without dropout; routers act as in inference. A pure function of its arguments.

@@ -42,10 +42,7 @@ StepReport Trainer::step(bool collect_metrics) {
     const Variable value = loss(ctx);
     tape.backward(value);
     sum = sum.defined() ? ops::add(sum, value.detach()) : value.detach();
-    if (i == 0)
-      report.metrics = std::move(ctx.metrics);
-    else
-      report.metrics.merge(ctx.metrics);
+    report.metrics.merge(ctx.metrics);
     report.auxiliary.assign(ctx.losses.names().begin(), ctx.losses.names().end());
     observed = std::move(ctx.observed);
   }
@@ -53,7 +50,11 @@ StepReport Trainer::step(bool collect_metrics) {
   const double share = 1.0 / static_cast<double>(micro_batches);
   const Tensor norm = ops::scale(Variable(nn::global_gradient_norm(store)), share).value();
   unread_.push_back({state_.step + 1, sum.value(), norm});
-  if (store.device().is_cpu() || collect_metrics) check_finite();
+  report.metrics.add("", "grad_norm", norm, nn::Combine::last);
+  if (collect_metrics)
+    report.numbers = check_finite(report.metrics);
+  else if (store.device().is_cpu())
+    check_finite();
 
   observed.end_step(static_cast<std::uint64_t>(state_.step));
   report.lr = schedule_(state_.step);
@@ -61,7 +62,6 @@ StepReport Trainer::step(bool collect_metrics) {
                    ops::scale(Variable(nn::clip_scale(norm, config_.train.clip)), share).value());
   store.clear_grads();
   ++state_.step;
-  report.metrics.add("", "grad_norm", norm, nn::Combine::last);
   report.tokens = micro_batches * task_->tokens_per_batch();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
@@ -88,16 +88,17 @@ Variable Trainer::loss(nn::ForwardContext& ctx) const {
   return total;
 }
 
-// Reads what no one has looked at, in one copy.
-void Trainer::check_finite() {
+std::map<std::string, double> Trainer::check_finite(const nn::Metrics& metrics) {
   const std::vector<Unread> steps = std::exchange(unread_, {});
   std::vector<Tensor> scalars;
   for (const Unread& step : steps) scalars.insert(scalars.end(), {step.loss, step.gradient_norm});
-  const std::vector<double> values = nn::read_scalars(scalars);
+  std::vector<double> values;
+  std::map<std::string, double> numbers = metrics.read(scalars, values);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (!std::isfinite(values[2 * i])) stop_at_non_finite("the loss", steps[i].step);
     if (!std::isfinite(values[2 * i + 1])) stop_at_non_finite("the gradient norm", steps[i].step);
   }
+  return numbers;
 }
 
 // The step, counted from 1, is run again, without recomputation: what is looked at must be on the tape.

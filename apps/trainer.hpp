@@ -4,6 +4,7 @@
 // training has the bits of one that never stopped. Next: training_run.hpp, the loop with its folder, log and checkpoints.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,8 +21,9 @@ struct StepReport {
   // "train/loss": what the gradient is of, the sum of "train/task" and each auxiliary loss by name, weighted and summed
   // over the layers; "grad_norm" before clipping. When asked for, also what the task and the layers measured. All are of
   // the micro-batches together, and still on the device: read() copies them once.
-  nn::Metrics metrics;
-  std::vector<std::string> auxiliary;  // names of these losses
+  nn::Metrics metrics = nn::Metrics::of_no_pass();
+  std::map<std::string, double> numbers;  // read, when metrics were asked for
+  std::vector<std::string> auxiliary;     // names of these losses
   double lr = 0.0;
   double seconds = 0.0;
   std::int64_t tokens = 0;
@@ -55,7 +57,8 @@ class Trainer {
   nn::ForwardContext context(std::int64_t step, std::int64_t micro_batch, bool collect_metrics) const;
   // The loss of the micro-batch ctx.draw with its auxiliary losses; adds all of them to ctx.metrics.
   Variable loss(nn::ForwardContext& ctx) const;
-  void check_finite();
+  // Reads the numbers of these metrics, and in the same copy what nobody has looked at yet.
+  std::map<std::string, double> check_finite(const nn::Metrics& metrics = {});
   [[noreturn]] void stop_at_non_finite(const std::string& what, std::int64_t step) const;
 
   struct Unread {

@@ -70,7 +70,7 @@ bool TrainingRun::due(std::int64_t step, std::int64_t every) const {
 void TrainingRun::add_training(Json& line, const StepReport& report) {
   const double speed = static_cast<double>(tokens_) / seconds_;
   CachingAllocator& memory = allocator(trainer_.task().store().device());
-  const std::map<std::string, double> values = report.metrics.read();
+  const std::map<std::string, double>& values = report.numbers;
   for (const auto& [name, value] : values) line[name] = value;
   line["lr"] = report.lr;
   line["tokens"] = trainer_.state().step * report.tokens;
@@ -82,8 +82,9 @@ void TrainingRun::add_training(Json& line, const StepReport& report) {
     names.insert(names.end(), report.auxiliary.begin(), report.auxiliary.end());
     names.push_back(trainer_.task().score_name());
     std::string text = fmt::format("step {}/{}", trainer_.state().step, trainer_.config().train.steps);
-    for (const std::string& name : names)
-      text += fmt::format("  {} {:.4f}", name, values.at("train/" + name));
+    for (const std::string& name : names)  // a task may have its score in validations only
+      if (const auto value = values.find("train/" + name); value != values.end())
+        text += fmt::format("  {} {:.4f}", name, value->second);
     progress_.line(text + fmt::format("  lr {:.2e}  grad {:.2f}  {:.0f} tokens/s  {:.0f} MB", report.lr,
                                       values.at("grad_norm"), speed,
                                       static_cast<double>(memory.stats().peak_bytes) / 1e6));

@@ -3,6 +3,7 @@
 #include "nn/metrics.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "engine/index_fault.hpp"
@@ -19,11 +20,11 @@ double combined(Combine how, const std::vector<double>& values, int passes) {
     case Combine::mean:
       return sum / static_cast<double>(values.size());
     case Combine::per_pass:
-      return sum / passes;
+      return sum / std::max(passes, 1);
     case Combine::sum:
       return sum;
     case Combine::max:
-      return *std::ranges::max_element(values);
+      return std::isnan(sum) ? sum : *std::ranges::max_element(values);
     case Combine::last:
       break;
   }
@@ -31,6 +32,12 @@ double combined(Combine how, const std::vector<double>& values, int passes) {
 }
 
 }  // namespace
+
+Metrics Metrics::of_no_pass() {
+  Metrics none;
+  none.passes_ = 0;
+  return none;
+}
 
 Metrics::Entry& Metrics::entry(const std::string& where, const std::string& name, Combine how) {
   const auto known = std::ranges::find_if(
@@ -69,12 +76,19 @@ void Metrics::gather(const std::string& where, const std::string& name) {
 }
 
 std::map<std::string, double> Metrics::read() const {
-  std::vector<Tensor> scalars;
+  std::vector<double> none;
+  return read({}, none);
+}
+
+std::map<std::string, double> Metrics::read(const std::vector<Tensor>& besides,
+                                            std::vector<double>& numbers_of_these) const {
+  std::vector<Tensor> scalars = besides;
   for (const Entry& entry : entries_)
     for (const Value& value : entry.values) scalars.push_back(value.value);
   const std::vector<double> numbers = read_scalars(scalars);
   std::map<std::string, double> all;
-  auto next = numbers.begin();
+  auto next = numbers.begin() + std::ssize(besides);
+  numbers_of_these.assign(numbers.begin(), next);
   for (const Entry& entry : entries_) {
     std::vector<double> values;
     for (const Value& value : entry.values) values.push_back(value.factor * *next++);

@@ -16,11 +16,15 @@ enum class Combine : unsigned char {
   per_pass,  // their sum over the number of passes: a part of a loss, which some passes lack
   sum,
   last,
-  max
+  max  // NaN when there is one
 };
 
 class Metrics {
  public:
+  Metrics() = default;  // of one pass
+  // Of no pass yet: what those of several passes are merged into.
+  static Metrics of_no_pass();
+
   // Of this pass. `where` is the path of a layer, or "train", "valid" for what belongs to the whole model. A name has
   // one way to combine. value: float, one element, which is copied.
   void add(const std::string& where, const std::string& name, double value, Combine how);
@@ -35,6 +39,9 @@ class Metrics {
   bool empty() const { return entries_.empty(); }
   // All values, by "where/name", or "name" where that is empty: one copy from the device, however many there are.
   std::map<std::string, double> read() const;
+  // The same, and in the same copy the numbers of other scalars.
+  std::map<std::string, double> read(const std::vector<Tensor>& besides,
+                                     std::vector<double>& numbers_of_these) const;
 
  private:
   struct Value {

@@ -53,7 +53,8 @@ void set_distances(std::string_view op, const AttentionOptions& o, AttentionSpec
   SMX_CHECK(o.window >= 0, "[{}] expected window >= 0, got {}", op, o.window);
   SMX_CHECK(o.causal || (o.window == 0 && o.current),
             "[{}] expected causal = true with a window or without the current position", op);
-  SMX_CHECK(o.position ? *o.position >= 0 : !o.causal || S >= T,
+  constexpr std::int64_t kFarthest = std::int64_t{1} << 60;  // sums of positions and lengths do not overflow
+  SMX_CHECK(o.position ? *o.position >= 0 && *o.position <= kFarthest : !o.causal || S >= T,
             "[{}] expected position >= 0, or at least as many keys as queries where none is given, got {}",
             op, o.position.value_or(S - T));
   const std::int64_t first = o.current ? 0 : 1;

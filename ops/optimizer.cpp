@@ -13,6 +13,11 @@ void check_state(std::string_view op, const Tensor& parameter, const Tensor& oth
             describe(parameter));
 }
 
+void check_device(std::string_view op, const Tensor& first, const Tensor& parameter) {
+  SMX_CHECK(first.device() == parameter.device(), "[{}] expected one device, got {} and {}", op,
+            describe(first), describe(parameter));
+}
+
 void check_scale(std::string_view op, const Tensor& parameter, const Tensor& scale) {
   SMX_CHECK(!scale.defined() ||
                 (scale.dtype() == DType::f64 && scale.numel() == 1 && scale.device() == parameter.device()),
@@ -27,6 +32,7 @@ void adam_step(const std::vector<AdamSlot>& slots, const AdamStep& step, const T
   if (slots.empty()) return;
   for (const AdamSlot& slot : slots) {
     check_float("adam_step", slot.parameter);
+    check_device("adam_step", slots.front().parameter, slot.parameter);
     check_state("adam_step", slot.parameter, slot.gradient, "the gradient");
     check_state("adam_step", slot.parameter, slot.m, "the first moment");
     check_state("adam_step", slot.parameter, slot.v, "the second moment");
@@ -41,6 +47,7 @@ void sgd_step(const std::vector<SgdSlot>& slots, const SgdStep& step, const Tens
   if (slots.empty()) return;
   for (const SgdSlot& slot : slots) {
     check_float("sgd_step", slot.parameter);
+    check_device("sgd_step", slots.front().parameter, slot.parameter);
     check_state("sgd_step", slot.parameter, slot.gradient, "the gradient");
     SMX_CHECK(step.momentum == 0.0 || slot.momentum.defined(), "[sgd_step] momentum {} needs a buffer",
               step.momentum);

@@ -22,6 +22,7 @@ Variable anchor(Device device) { return Variable(Tensor::zeros({1}, DType::f32, 
 Variables recompute(const Variable& x, const std::function<Variables(const Variable& x)>& f) {
   const profile::Scope scope("recompute");
   check_float("recompute", x);
+  SMX_CHECK(f != nullptr, "[recompute] expected a function");
   Variables inputs{x};
   std::vector<Tensor> outputs;
   {

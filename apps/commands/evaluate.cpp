@@ -63,9 +63,12 @@ int evaluate_command(Arguments arguments) {
   const TokenSequence tokens(*tokenizer, corpus.bytes(split));
   const EvaluationBatches windows(tokens, config.train.batch, config.train.seq, batches);
   const Model model(config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
-  const Evaluation result =
-      evaluate(*model.decoder, windows, tokens.bytes_per_token(),
-               {.compute_dtype = config.train.compute_dtype(), .experts_per_token = experts_per_token});
+  const Evaluation result = evaluate(*model.decoder, windows, tokens.bytes_per_token(),
+                                     {.device = device,
+                                      .compute_dtype = config.train.compute_dtype(),
+                                      .experts_per_token = experts_per_token,
+                                      .count_experts = true});
+  const std::int64_t k = experts_per_token > 0 ? experts_per_token : config.moe.k;
 
   if (json)
     print_result(
@@ -73,7 +76,8 @@ int evaluate_command(Arguments arguments) {
                                {"step", checkpoint.state.step},
                                {"data", corpus.path()},
                                {"split", split_name.empty() ? other_text ? "all" : "valid" : split_name},
-                               {"k", experts_per_token > 0 ? experts_per_token : config.moe.k},
+                               {"k", k},
+                               {"experts_per_token", result.experts_per_token},
                                {"tokens", result.tokens},
                                {"loss", result.nats_per_token},
                                {"bpc", result.bits_per_byte},
@@ -81,11 +85,13 @@ int evaluate_command(Arguments arguments) {
             .dump() +
         "\n");
   else
-    print_result(
-        fmt::format("{:.4f} bits per character, {:.4f} nats per token, perplexity {:.3f} ({} tokens "
-                    "of {}, step {})\n",
-                    result.bits_per_byte, result.nats_per_token, std::exp(result.nats_per_token),
-                    result.tokens, corpus.path(), checkpoint.state.step));
+    print_result(fmt::format(
+        "{:.4f} bits per character, {:.4f} nats per token, perplexity {:.3f} ({} tokens of {}, step {}{})\n",
+        result.bits_per_byte, result.nats_per_token, std::exp(result.nats_per_token), result.tokens,
+        corpus.path(), checkpoint.state.step,
+        result.experts_per_token > 0.0 && std::abs(result.experts_per_token - static_cast<double>(k)) > 1e-9
+            ? fmt::format(", {:.2f} experts per token", result.experts_per_token)
+            : ""));
   return 0;
 }
 

@@ -106,10 +106,11 @@ class RemoeRouter : public Router {
     const Tensor best = ops::topk(logits.detach(), most_).indices;
     const Variable weights = ops::relu(ops::take_along_last(logits, best));
     const Tensor zero = Tensor::zeros({}, weights.dtype(), x.device());
-    RouterOutput out{.weights = weights,
-                     .experts = ops::keep_choices(best, ops::greater(weights.value(), zero)),
-                     .logits = logits,
-                     .balance = 0.0};
+    RouterOutput out{
+        .weights = weights,
+        .experts = ops::keep_choices(best, ops::not_equal(weights.value(), zero)),  // NaN stays visible
+        .logits = logits,
+        .balance = 0.0};
     if (x.size(0) == 0) return out;
     if (ctx.training) {
       ctx.losses.add("sparsity", path_, layer_share_, sparsity_loss(out));

@@ -105,6 +105,7 @@ TEST_CASE("train leaves a run folder, evaluate and generate read it") {
   CHECK(evaluation.exit_code == 0);
   CHECK(json::parse(evaluation.out)["bpc"].get<double>() ==
         doctest::Approx(metrics.back()["valid/bpc"].get<double>()));
+  CHECK(json::parse(evaluation.out)["experts_per_token"] == json::parse(evaluation.out)["k"]);
   CHECK(place.run({"evaluate", "run", "--json"}).out == place.run({"evaluate", "run", "--json"}).out);
   const ProgramResult other = place.run({"evaluate", "run", "--json", "--data.path=tiny.toml"});
   CHECK(json::parse(other.out)["split"] == "all");

@@ -105,6 +105,13 @@ TEST_CASE("an evaluation uses as many experts per token as it is told") {
   CHECK(nats(0) == nats(config.moe.k));
   CHECK(nats(1) != nats(0));
   CHECK(nats(4) != nats(1));
+  const auto counted = [&](std::int64_t k, bool count) {
+    return evaluate(*model.decoder, batches, 1.0, {.experts_per_token = k, .count_experts = count})
+        .experts_per_token;
+  };
+  CHECK(counted(0, true) == static_cast<double>(config.moe.k));
+  CHECK(counted(4, true) == 4.0);
+  CHECK(counted(4, false) == 0.0);
 }
 
 TEST_CASE("language modelling: from the same model, another seed of the training draws another sample") {
@@ -121,6 +128,10 @@ TEST_CASE("language modelling: from the same model, another seed of the training
   CHECK(task.sample().starts_with(config.train.sample_prompt));
   CHECK(sample_with_seed(1) == task.sample());
   CHECK(sample_with_seed(2) != task.sample());
+  config.train.sample_tokens = 300;
+  const std::string in_f32 = sample_with_seed(1);
+  config.train.dtype = Precision::bf16;
+  CHECK(sample_with_seed(1) != in_f32);  // it is computed as training computes
   config.train.sample_tokens = 0;
   CHECK(sample_with_seed(1).empty());
 }

@@ -61,7 +61,8 @@ class Regression : public Task, public nn::Learner {
       if (number % 3 == 1) ctx.metrics.add("train", "part", value, nn::Combine::per_pass);
     }
     Variable value = error(2 * number, 2);
-    if (ctx.collect_metrics) ctx.metrics.add("train", score_name(), value.value(), nn::Combine::per_pass);
+    if (ctx.collect_metrics && scored_in_training)
+      ctx.metrics.add("train", score_name(), value.value(), nn::Combine::per_pass);
     if (spoil) value = spoil(number, value);
     return value;
   }
@@ -93,6 +94,7 @@ class Regression : public Task, public nn::Learner {
   std::function<Variable(std::uint64_t number, const Variable& loss)> spoil;  // what a test does to a loss
   double penalty = 0.0;                                                       // on its score
   std::string text;
+  bool scored_in_training = true;
   mutable std::vector<Pass> passes;
   mutable std::vector<Extent> extents;
   mutable std::vector<std::vector<double>> notes;  // of each step

@@ -148,6 +148,9 @@ TEST_CASE("another task: metrics combine over the micro-batches as they say") {
   CHECK(values.at("train/max") == 5.0);
   CHECK(values.at("train/part") == about(4.0 / 3.0));
   CHECK_FALSE(training.trainer.step(false).metrics.read().contains("train/mean"));
+  CHECK(training.trainer.step(false).numbers.empty());
+  const StepReport report = training.trainer.step(true);
+  CHECK(report.numbers == report.metrics.read());
 }
 
 TEST_CASE("another task: a checkpoint holds its metadata, its buffers and how far the training is") {

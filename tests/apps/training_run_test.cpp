@@ -165,6 +165,18 @@ TEST_CASE("a run logs, validates, samples and saves when each is due, and all at
   CHECK(load_run_checkpoint(run.best_checkpoint()).optimizer.tensors.empty());
 }
 
+TEST_CASE("a task may have its score in validations only") {
+  const TemporaryFolder folder;
+  auto* const task = new Regression();
+  Trainer trainer(regression_config(), std::unique_ptr<Task>(task));
+  task->scored_in_training = false;
+  const RunFolder run = RunFolder::create(folder / "run");
+  const Stderr captured(folder / "stderr");
+  CHECK(TrainingRun(trainer, run).run());
+  CHECK(captured.text().find("mse") == std::string::npos);
+  CHECK(lines_of(run).at(3).contains("valid/mse"));
+}
+
 TEST_CASE("on a terminal a bar shows the step and the last loss, and only rarer lines stay") {
   const TemporaryFolder folder;
   Config config = regression_config();

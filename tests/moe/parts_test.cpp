@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "nn/decoder.hpp"
 #include "ops/layout.hpp"
@@ -69,6 +70,27 @@ TEST_CASE("parts: the experts' dropout of two parts differs, though their tokens
   };
   CHECK(output(0) == output(0));
   CHECK(output(0) != output(6));
+}
+
+// All rows are alike and go to one expert: what tells them apart is the mask alone. A part of n tokens has up to
+// E n rows, so the next part begins to draw behind so many.
+TEST_CASE("parts: no row of the experts of one part has the mask of a row of another") {
+  MoeOptions options = small_options();
+  options.dropout = 0.5;
+  options.hidden = 64;
+  SmallLayer small(options);
+  const moe::Experts& experts = small.layer.experts();
+  const std::int64_t tokens = 6, rows = tokens * experts.count();
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(experts.count() + 1), rows);
+  offsets[0] = 0;
+  const Variable x(Tensor::full({rows, SmallLayer::kDim}, 0.5, DType::f64));
+  std::set<std::vector<double>> seen;
+  for (const std::int64_t first_token : {std::int64_t{0}, tokens}) {
+    nn::ForwardContext ctx = part(first_token);
+    const Tensor y = experts.forward(x, Tensor::from(offsets, {experts.count() + 1}), ctx).value();
+    for (std::int64_t row = 0; row < rows; ++row)
+      CHECK(seen.insert(y.slice0(row, row + 1).to_vector<double>()).second);
+  }
 }
 
 TEST_CASE("parts: a decoder with dropout everywhere, in two parts") {

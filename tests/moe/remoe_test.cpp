@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <tuple>
@@ -147,6 +148,14 @@ TEST_CASE("remoe: a token runs on the experts whose score is above 0, at most ca
       CHECK(y[3] == std::vector<double>(kDim, 0.0));  // the residual carries it
       CHECK(y[0] != std::vector<double>(kDim, 0.0));
     }
+}
+
+TEST_CASE("remoe: a score that is NaN is seen in what the layer gives") {
+  SmallLayer small(options_of(Variant::paper));
+  small.parameter("moe.router.weight").value().fill(std::nan(""));
+  nn::ForwardContext ctx;
+  CHECK(std::isnan(
+      small.layer.forward(Variable(draw({kTokens, kDim}, "x")), ctx).value().to_vector<double>()[0]));
 }
 
 TEST_CASE("remoe: the L1 loss of a layer, its share in the sum, and its gradients") {

@@ -45,6 +45,21 @@ TEST_CASE("metrics: each way to combine, over layers and passes") {
   CHECK_FALSE(first.empty());
 }
 
+TEST_CASE("metrics: those of no pass take in any number of passes, and no maximum hides a NaN") {
+  Metrics all = Metrics::of_no_pass(), one;
+  one.add("", "part", 4.0, Combine::per_pass);
+  one.add("", "max", 1.0, Combine::max);
+  all.merge(one);
+  all.merge(one);
+  CHECK(all.read() == Numbers{{"part", 4.0}, {"max", 1.0}});
+  one.add("", "max", std::nan(""), Combine::max);
+  one.add("", "max", 2.0, Combine::max);
+  CHECK(std::isnan(one.read().at("max")));
+  std::vector<double> besides;
+  CHECK(all.read({Tensor::scalar(7.0), Tensor::scalar(8.0)}, besides) == all.read());
+  CHECK(besides == std::vector<double>{7.0, 8.0});
+}
+
 TEST_CASE("metrics: places, factors, values as they were, and what is refused") {
   Metrics metrics;
   const Tensor value = Tensor::full({1, 1}, 2.0, DType::bf16);

@@ -9,6 +9,9 @@
 namespace simsmoe::testing {
 
 SMX_CASES(recompute) {
+  add_error(
+      "recompute", "no function", {rand({2})}, [](const Variables& x) { return ops::recompute(x[0], {})[0]; },
+      "[recompute] expected a function");
   const auto alone = [](const Variables& x) {
     return ops::recompute(x[0], [](const Variable& in) { return Variables{ops::tanh(ops::square(in))}; })[0];
   };
