@@ -110,7 +110,7 @@ void Trainer::stop_at_non_finite(const std::string& what, std::int64_t step) con
       nn::ForwardContext ctx = context(std::max<std::int64_t>(step - 1, 0), i, false);
       ctx.recompute = false;
       ctx.observed = std::move(observed);
-      const Variable value = loss(ctx);
+      Variable value = loss(ctx);
       observed = std::move(ctx.observed);
       return value;
     });
