@@ -201,8 +201,8 @@ std::string value_text(const Field& field) {
 }
 
 void store(const Field& field, const FieldValue& given, std::string_view where) {
-  const auto value = [&]<class T>(T*) -> const T& {
-    const T* const right = std::get_if<T>(&given);
+  const auto value = [&]([[maybe_unused]] const auto* place) -> const auto& {
+    const auto* const right = std::get_if<std::remove_cvref_t<decltype(*place)>>(&given);
     if (right == nullptr) refuse(field, where, shown(given));
     return *right;
   };

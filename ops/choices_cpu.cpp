@@ -36,22 +36,24 @@ bool chose(std::span<const std::int32_t> choices, std::int64_t expert) {
   return std::ranges::find(choices, expert) != choices.end();
 }
 
+template <class T>
+void fill_mask(const Tensor& experts, const Tensor& y) {
+  const std::int64_t all = y.size(1);
+  T* mask = y.data<T>();
+  parallel_rows(y.size(0), all, [&](std::int64_t token) {
+    std::fill_n(mask + token * all, all, T{});
+    for_each_choice("choice_mask", experts, token, experts.size(1), all,
+                    [&](std::int32_t expert) { mask[token * all + expert] = static_cast<T>(1.0f); });
+  });
+}
+
 }  // namespace
 
 void choice_mask(const Tensor& experts, const Tensor& y) {
-  const std::int64_t all = y.size(1);
-  const auto fill = [&]<class T>() {
-    T* mask = y.data<T>();
-    parallel_rows(y.size(0), all, [&](std::int64_t token) {
-      std::fill_n(mask + token * all, all, T{});
-      for_each_choice("choice_mask", experts, token, experts.size(1), all,
-                      [&](std::int32_t expert) { mask[token * all + expert] = static_cast<T>(1.0f); });
-    });
-  };
   if (y.dtype() == DType::u8)
-    fill.operator()<std::uint8_t>();
+    fill_mask<std::uint8_t>(experts, y);
   else
-    for_float_dtype(y.dtype(), fill);
+    for_float_dtype(y.dtype(), [&]<class T>() { fill_mask<T>(experts, y); });
 }
 
 void choice_counts(const Tensor& experts, std::int64_t length, std::int64_t columns, const Tensor& y) {
