@@ -27,10 +27,10 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
     ctx.experts_per_token = options.experts_per_token;
     ctx.compare_experts = options.compare_experts && i == 0;
     ctx.collect_metrics = options.count_experts;
-    const Variable all = decoder.logits(batch.tokens.to(options.device), ctx);
+    const Variable all = decoder.logits(batch.tokens.to(decoder.device()), ctx);
     const Variable logits = ops::reshape(all, {rows, decoder.options().vocab});
     const Variable mean =
-        ops::cross_entropy(logits, batch.targets.to(options.device).view({rows}), kIgnoredTarget);
+        ops::cross_entropy(logits, batch.targets.to(decoder.device()).view({rows}), kIgnoredTarget);
     means.push_back(mean.value());
     counted.push_back(static_cast<double>(batch.counted));
     result.tokens += batch.counted;

@@ -15,7 +15,6 @@ struct Evaluation {
 };
 
 struct EvaluationOptions {
-  Device device = kCpu;  // of the model
   DType compute_dtype = DType::f32;
   std::int64_t experts_per_token = 0;  // 0: as configured
   bool compare_experts = false;        // on the first batch

@@ -73,7 +73,7 @@ std::string generate(const nn::Decoder& decoder, const Tokenizer& tokenizer, std
       state = decoder.begin(1, length);
     }
     const auto tokens = static_cast<std::int64_t>(unseen.size());
-    nn::Decoder::Step step = decoder.step(Tensor::from(unseen, {1, tokens}), state, ctx);
+    nn::Decoder::Step step = decoder.step(Tensor::from(unseen, {1, tokens}).to(decoder.device()), state, ctx);
     state = std::move(step.state);
     const std::int32_t token =
         sample_token(step.logits.to_vector<float>(), options, static_cast<std::uint64_t>(i));

@@ -49,10 +49,9 @@ Variable LanguageModelling::loss(std::uint64_t number, nn::ForwardContext& ctx) 
 
 Evaluation LanguageModelling::evaluated(Extent extent) const {
   const EvaluationBatches all(data_.valid, config_.train.batch, config_.train.seq);
-  return evaluate(*model_.decoder, extent == Extent::all ? all : validation_, data_.valid.bytes_per_token(),
-                  {.device = store().device(),
-                   .compute_dtype = config_.train.compute_dtype(),
-                   .compare_experts = config_.train.compare_experts});
+  return evaluate(
+      *model_.decoder, extent == Extent::all ? all : validation_, data_.valid.bytes_per_token(),
+      {.compute_dtype = config_.train.compute_dtype(), .compare_experts = config_.train.compare_experts});
 }
 
 Validation LanguageModelling::validate(Extent extent) const {

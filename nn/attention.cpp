@@ -33,8 +33,9 @@ class SelfAttention : public Attention {
   Attended forward(const Variable& x, const Past& past, ForwardContext& ctx) const override {
     const std::int64_t H = options_.heads, G = options_.key_heads;
     Variable qkv = ops::reshape(qkv_(x, ctx), {x.size(0), x.size(1), H + 2 * G, width_});
-    if (past.kept.defined()) qkv = to_dtype(qkv, past.kept.dtype());
     if (options_.rotary) qkv = ops::rotary(ops::Heads{.x = qkv, .count = H + G}, past.position);
+    if (past.kept.defined())
+      qkv = to_dtype(qkv, past.kept.dtype());  // with the roundings of a whole sequence
     const ops::Heads q{.x = qkv, .count = H}, k{.x = qkv, .first = H, .count = G},
         v{.x = qkv, .first = H + G, .count = G};
     const ops::AttentionOptions seen{.window = options_.window};

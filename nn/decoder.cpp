@@ -232,6 +232,8 @@ Decoder::Step Decoder::step(const Tensor& tokens, const DecoderState& state, For
   return {head(last, ctx).value(), part.state};
 }
 
+Device Decoder::device() const { return ends_->token.weight.device(); }
+
 Account Decoder::account() const {
   Account sum = ends_->token.account();
   if (ends_->position) sum += ends_->position->account();

@@ -82,6 +82,7 @@ class Decoder {
   Step step(const Tensor& tokens, const DecoderState& state, ForwardContext& ctx) const;
 
   const DecoderOptions& options() const { return options_; }
+  Device device() const;    // where its parameters are, and tokens have to be
   Account account() const;  // of the whole model; FLOPs at a sequence of max_length
 
  private:

@@ -30,13 +30,13 @@ void check_scale(std::string_view op, const Tensor& parameter, const Tensor& sca
 void adam_step(const std::vector<AdamSlot>& slots, const AdamStep& step, const Tensor& gradient_scale) {
   const profile::Scope scope("adam_step", profile::Phase::other);
   if (slots.empty()) return;
+  check_scale("adam_step", slots.front().parameter, gradient_scale);
   for (const AdamSlot& slot : slots) {
     check_float("adam_step", slot.parameter);
     check_device("adam_step", slots.front().parameter, slot.parameter);
     check_state("adam_step", slot.parameter, slot.gradient, "the gradient");
     check_state("adam_step", slot.parameter, slot.m, "the first moment");
     check_state("adam_step", slot.parameter, slot.v, "the second moment");
-    check_scale("adam_step", slot.parameter, gradient_scale);
     SMX_CHECK(slot.step >= 1, "[adam_step] steps count from 1, got {}", slot.step);
   }
   SMX_DISPATCH(adam_update, slots.front().parameter.device(), slots, step, gradient_scale);
@@ -45,6 +45,7 @@ void adam_step(const std::vector<AdamSlot>& slots, const AdamStep& step, const T
 void sgd_step(const std::vector<SgdSlot>& slots, const SgdStep& step, const Tensor& gradient_scale) {
   const profile::Scope scope("sgd_step", profile::Phase::other);
   if (slots.empty()) return;
+  check_scale("sgd_step", slots.front().parameter, gradient_scale);
   for (const SgdSlot& slot : slots) {
     check_float("sgd_step", slot.parameter);
     check_device("sgd_step", slots.front().parameter, slot.parameter);
@@ -52,7 +53,6 @@ void sgd_step(const std::vector<SgdSlot>& slots, const SgdStep& step, const Tens
     SMX_CHECK(step.momentum == 0.0 || slot.momentum.defined(), "[sgd_step] momentum {} needs a buffer",
               step.momentum);
     if (slot.momentum.defined()) check_state("sgd_step", slot.parameter, slot.momentum, "the momentum");
-    check_scale("sgd_step", slot.parameter, gradient_scale);
   }
   SMX_DISPATCH(sgd_update, slots.front().parameter.device(), slots, step, gradient_scale);
 }

@@ -64,8 +64,7 @@ int evaluate_command(Arguments arguments) {
   const EvaluationBatches windows(tokens, config.train.batch, config.train.seq, batches);
   const Model model(config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
   const Evaluation result = evaluate(*model.decoder, windows, tokens.bytes_per_token(),
-                                     {.device = device,
-                                      .compute_dtype = config.train.compute_dtype(),
+                                     {.compute_dtype = config.train.compute_dtype(),
                                       .experts_per_token = experts_per_token,
                                       .count_experts = true});
   const std::int64_t k = experts_per_token > 0 ? experts_per_token : config.moe.k;

@@ -83,6 +83,17 @@ std::string damaged(const std::string& bytes, std::size_t at) {
 
 }  // namespace
 
+TEST_CASE("evaluate says how many experts tokens have where the router chooses") {
+  const Workplace place;
+  REQUIRE(
+      place.run({"train", "tiny.toml", "--out", "run", "--moe.router=remoe", "--train.steps=2"}).exit_code ==
+      0);
+  const double experts = json::parse(place.run({"evaluate", "run", "--json"}).out)["experts_per_token"];
+  CHECK(experts > 0.0);
+  CHECK(place.run({"evaluate", "run"}).out.find(fmt::format(", {:.2f} experts per token)", experts)) !=
+        std::string::npos);
+}
+
 TEST_CASE("train leaves a run folder, evaluate and generate read it") {
   const Workplace place(true);
   const RunFolder run = RunFolder::open(place.folder / "run");

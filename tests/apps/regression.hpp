@@ -26,6 +26,21 @@ struct Pass {
   bool operator==(const Pass&) const = default;
 };
 
+// Plain descent, three micro-batches per step.
+inline Config regression_config() {
+  Config config;
+  config.train.steps = 60;
+  config.train.accumulate = 3;
+  config.train.optimizer = nn::UpdateRule::sgd;
+  config.train.schedule = nn::Decay::constant;
+  config.train.lr = 0.25;
+  config.train.warmup = 0;
+  config.train.momentum = 0.0;
+  config.train.weight_decay = 0.0;
+  config.train.clip = 0.0;
+  return config;
+}
+
 class Regression : public Task, public nn::Learner {
  public:
   static constexpr double kWeight = 0.5, kBias = -0.25, kRidge = 0.01, kSeldom = 0.125;

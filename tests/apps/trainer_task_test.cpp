@@ -16,23 +16,8 @@ using namespace simsmoe::app;
 
 namespace {
 
-// Plain descent, three micro-batches per step.
-Config plain_config() {
-  Config config;
-  config.train.steps = 60;
-  config.train.accumulate = 3;
-  config.train.optimizer = nn::UpdateRule::sgd;
-  config.train.schedule = nn::Decay::constant;
-  config.train.lr = 0.25;
-  config.train.warmup = 0;
-  config.train.momentum = 0.0;
-  config.train.weight_decay = 0.0;
-  config.train.clip = 0.0;
-  return config;
-}
-
 struct Training {
-  explicit Training(const Config& config = plain_config())
+  explicit Training(const Config& config = regression_config())
       : task(new Regression()), trainer(config, std::unique_ptr<Task>(task)) {}
   Regression* task;
   Trainer trainer;
@@ -90,7 +75,7 @@ TEST_CASE("another task: the loss falls, and validations improve with it") {
 }
 
 TEST_CASE("another task: every pass is told where it stands, and whoever learns from it learns once a step") {
-  Config config = plain_config();
+  Config config = regression_config();
   config.train.dtype = Precision::bf16;
   config.train.recompute = Recompute::sublayers;
   Training training(config);
@@ -107,7 +92,7 @@ TEST_CASE("another task: every pass is told where it stands, and whoever learns 
 TEST_CASE("another task: a step is the mean of its micro-batches, auxiliary losses included") {
   for (const double clip : {0.0, 1e3, 0.5}) {
     CAPTURE(clip);
-    Config config = plain_config();
+    Config config = regression_config();
     config.train.clip = clip;
     Training training(config);
     double w = Regression::kWeight, b = Regression::kBias;
@@ -232,7 +217,7 @@ TEST_CASE("another task: a validation that is not finite stops the training") {
 }
 
 TEST_CASE("another task: the search for a number that is not finite keeps what it looks at") {
-  Config config = plain_config();
+  Config config = regression_config();
   config.train.recompute = Recompute::sublayers;
   Training training(config);
   training.task->spoil = [](std::uint64_t number, const Variable& loss) {

@@ -97,13 +97,10 @@ std::vector<std::int64_t> steps_of(const std::map<std::int64_t, nlohmann::json>&
 }
 
 // Logged every 2 steps, validated every 3, saved every 4, sampled every 5.
-Config regression_config() {
-  Config config;
+Config run_config() {
+  Config config = regression_config();
   config.train.steps = 7;
-  config.train.accumulate = 3;
-  config.train.optimizer = nn::UpdateRule::sgd;
-  config.train.lr = 0.25;
-  config.train.warmup = 0;
+  config.train.schedule = nn::Decay::cosine;
   config.train.log_every = 2;
   config.train.eval_every = 3;
   config.train.save_every = 4;
@@ -116,7 +113,7 @@ Config regression_config() {
 TEST_CASE("a run logs, validates, samples and saves when each is due, and all at the end") {
   const TemporaryFolder folder;
   auto* const task = new Regression();
-  Trainer trainer(regression_config(), std::unique_ptr<Task>(task));
+  Trainer trainer(run_config(), std::unique_ptr<Task>(task));
   task->text = "so far";
   const RunFolder run = RunFolder::create(folder / "run");
   TrainingRun training(trainer, run);
@@ -168,7 +165,7 @@ TEST_CASE("a run logs, validates, samples and saves when each is due, and all at
 TEST_CASE("a task may have its score in validations only") {
   const TemporaryFolder folder;
   auto* const task = new Regression();
-  Trainer trainer(regression_config(), std::unique_ptr<Task>(task));
+  Trainer trainer(run_config(), std::unique_ptr<Task>(task));
   task->scored_in_training = false;
   const RunFolder run = RunFolder::create(folder / "run");
   const Stderr captured(folder / "stderr");
@@ -179,7 +176,7 @@ TEST_CASE("a task may have its score in validations only") {
 
 TEST_CASE("on a terminal a bar shows the step and the last loss, and only rarer lines stay") {
   const TemporaryFolder folder;
-  Config config = regression_config();
+  Config config = run_config();
   config.train.steps = 4;
   auto* const task = new Regression();
   Trainer trainer(config, std::unique_ptr<Task>(task));
@@ -211,7 +208,7 @@ TEST_CASE("on a terminal a bar shows the step and the last loss, and only rarer 
 TEST_CASE("a run that fails leaves the checkpoints and lines of the steps before") {
   const TemporaryFolder folder;
   auto* const task = new Regression();
-  Trainer trainer(regression_config(), std::unique_ptr<Task>(task));
+  Trainer trainer(run_config(), std::unique_ptr<Task>(task));
   task->spoil = [](std::uint64_t number, const Variable& loss) {
     return number < 15 ? loss : ops::scale(loss, std::numeric_limits<double>::infinity());
   };
@@ -227,7 +224,7 @@ TEST_CASE("a run that fails leaves the checkpoints and lines of the steps before
 
 TEST_CASE("speed and memory are those since the line before") {
   const TemporaryFolder folder;
-  Config config = regression_config();
+  Config config = run_config();
   config.train.steps = 4;
   auto* const task = new Regression();
   Trainer trainer(config, std::unique_ptr<Task>(task));

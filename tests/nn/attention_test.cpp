@@ -113,6 +113,18 @@ TEST_CASE("steps through what is kept equal the whole sequence, and a step can b
   }
 }
 
+TEST_CASE("what is kept in bf16 compute was rounded where a whole sequence is rounded") {
+  ParameterStore store(1);
+  const auto attention = self_attention({.rotary = true})(Scope(store), {.dim = 8});
+  ForwardContext ctx;
+  ctx.compute_dtype = DType::bf16;
+  const Past past{0, attention->begin(1, 5)};
+  attention->forward(Variable(normal({1, 5, 8}, "x", DType::f32)), past, ctx);
+  CHECK(past.kept.dtype() == DType::f32);
+  CHECK(max_difference(past.kept, Tensor::zeros_like(past.kept)) > 0.0);
+  CHECK(testing::same_bits(past.kept, past.kept.to(DType::bf16).to(DType::f32)));
+}
+
 TEST_CASE("gradients arrive in every parameter of attention, whatever its form") {
   for (const SelfAttentionOptions& options : forms()) {
     if (options.window == 1) continue;  // softmax over one key: queries and keys do not matter
