@@ -158,7 +158,7 @@ TEST_CASE("init_alike: that share of the variance is common to all experts, and 
   CHECK(ab / std::sqrt(aa * bb) ==
         doctest::Approx(0.7).epsilon(0.03));  // 10,000 pairs: 4 deviations are 0.02
   // uniform in +-1/sqrt(5): variance 1 / 15
-  CHECK(aa / static_cast<double>(n) == doctest::Approx(1.0 / 15).epsilon(0.05));
+  CHECK(15.0 * aa / static_cast<double>(n) == doctest::Approx(1.0).epsilon(0.03));
 }
 
 TEST_CASE("no token at all") {

@@ -190,11 +190,11 @@ TEST_CASE("init_std starts maps and embeddings alike and shrinks what adds to th
     for (const double v : w) sum += v * v;
     return std::sqrt(sum / static_cast<double>(w.size()));
   };
-  CHECK(deviation("token.weight") == doctest::Approx(0.1).epsilon(0.1));
-  CHECK(deviation("layers.0.attention.qkv.weight") == doctest::Approx(0.1).epsilon(0.1));
-  CHECK(deviation("layers.0.dense.up.weight") == doctest::Approx(0.1).epsilon(0.1));
-  CHECK(deviation("layers.0.attention.out.weight") == doctest::Approx(0.05).epsilon(0.1));
-  CHECK(deviation("layers.1.dense.down.weight") == doctest::Approx(0.05).epsilon(0.1));
+  CHECK(deviation("token.weight") / 0.1 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("layers.0.attention.qkv.weight") / 0.1 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("layers.0.dense.up.weight") / 0.1 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("layers.0.attention.out.weight") / 0.05 == doctest::Approx(1.0).epsilon(0.05));
+  CHECK(deviation("layers.1.dense.down.weight") / 0.05 == doctest::Approx(1.0).epsilon(0.05));
   CHECK(deviation("layers.1.dense.down.bias") == 0.0);
 }
 
