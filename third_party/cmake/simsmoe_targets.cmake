@@ -12,7 +12,8 @@ target_compile_options(simsmoe_flags INTERFACE
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-error=maybe-uninitialized>
   # clang under the sanitizers gives up some `omp simd` loops and says so
   $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-pass-failed>
-  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+  # Of several such flags the last one counts: a target that wants another one than -O3 names it in this property.
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:$<IF:$<BOOL:$<TARGET_PROPERTY:SIMSMOE_OPTIMISATION>>,$<TARGET_PROPERTY:SIMSMOE_OPTIMISATION>,-O3>>)
 # fmt 9 turns constexpr off under nvcc, and then does not compile as C++20.
 target_compile_options(simsmoe_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1>)
