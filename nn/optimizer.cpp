@@ -14,17 +14,20 @@ namespace simsmoe::nn {
 namespace {
 
 // What Adam and SGD share: one slot of state tensors per parameter of the store (empty for frozen ones), the
-// step count, and their names in a checkpoint.
+// step count, and their names in a checkpoint. Adam also counts the updates of each parameter.
 class StatefulOptimizer : public Optimizer {
  public:
   // `kinds`: "m" and "v", or "momentum"
-  StatefulOptimizer(const ParameterStore& store, OptimizerOptions options, std::vector<std::string> kinds)
+  StatefulOptimizer(const ParameterStore& store, OptimizerOptions options, std::vector<std::string> kinds,
+                    bool counts_updates)
       : options_(options), kinds_(std::move(kinds)) {
     for (const Parameter& parameter : store.parameters()) {
-      Slot slot{parameter.variable.name(), {}};
-      if (parameter.options.trainable)
+      Slot slot{parameter.variable.name(), {}, {}};
+      if (parameter.options.trainable) {
         for (std::size_t i = 0; i < kinds_.size(); ++i)
           slot.state.push_back(Tensor::zeros_like(parameter.variable.value()));
+        if (counts_updates) slot.updates = Tensor::zeros({}, DType::i64);
+      }
       slots_.push_back(std::move(slot));
     }
   }
@@ -38,17 +41,21 @@ class StatefulOptimizer : public Optimizer {
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const Parameter& parameter = store.parameters()[i];
       if (!parameter.options.trainable || !parameter.variable.grad().defined()) continue;
-      updates.push_back({parameter.variable.value(), parameter.variable.grad(), slots_[i].state,
-                         parameter.options.decay ? options_.weight_decay : 0.0});
+      const Slot& slot = slots_[i];
+      updates.push_back({parameter.variable.value(), parameter.variable.grad(), slot.state,
+                         parameter.options.decay ? options_.weight_decay : 0.0,
+                         slot.updates.defined() ? ++*slot.updates.data<std::int64_t>() : 0});
     }
     update(updates, lr, gradient_scale);
   }
 
   std::vector<NamedTensor> state() const final {
     std::vector<NamedTensor> tensors{{step_name(), steps_}};
-    for (const Slot& slot : slots_)
+    for (const Slot& slot : slots_) {
       for (std::size_t i = 0; i < slot.state.size(); ++i)
-        tensors.push_back({state_name(i, slot.parameter), slot.state[i]});
+        tensors.push_back({state_name(kinds_[i], slot.parameter), slot.state[i]});
+      if (slot.updates.defined()) tensors.push_back({state_name("updates", slot.parameter), slot.updates});
+    }
     return tensors;
   }
 
@@ -79,6 +86,7 @@ class StatefulOptimizer : public Optimizer {
     Tensor parameter, gradient;
     const std::vector<Tensor>& state;
     double weight_decay;
+    std::int64_t count;  // of this one, where they are counted
   };
   virtual void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) = 0;
 
@@ -88,11 +96,12 @@ class StatefulOptimizer : public Optimizer {
   struct Slot {
     std::string parameter;
     std::vector<Tensor> state;  // parallel to kinds_
+    Tensor updates;             // i64 [] on the host, where they are counted
   };
 
   static std::string step_name() { return std::string(kOptimizerPrefix) + "step"; }
-  std::string state_name(std::size_t kind, const std::string& parameter) const {
-    return fmt::format("{}{}.{}", kOptimizerPrefix, kinds_[kind], parameter);
+  static std::string state_name(std::string_view kind, const std::string& parameter) {
+    return fmt::format("{}{}.{}", kOptimizerPrefix, kind, parameter);
   }
 
   std::vector<std::string> kinds_;
@@ -103,14 +112,14 @@ class StatefulOptimizer : public Optimizer {
 class Adam : public StatefulOptimizer {
  public:
   Adam(const ParameterStore& store, const OptimizerOptions& options)
-      : StatefulOptimizer(store, options, {"m", "v"}) {}
+      : StatefulOptimizer(store, options, {"m", "v"}, true) {}
 
  private:
   void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) override {
     std::vector<ops::AdamSlot> slots;
     slots.reserve(updates.size());
     for (const Update& u : updates)
-      slots.push_back({u.parameter, u.gradient, u.state[0], u.state[1], u.weight_decay, steps()});
+      slots.push_back({u.parameter, u.gradient, u.state[0], u.state[1], u.weight_decay, u.count});
     ops::adam_step(slots,
                    {.lr = lr,
                     .beta1 = options_.beta1,
@@ -126,7 +135,8 @@ class Sgd : public StatefulOptimizer {
   Sgd(const ParameterStore& store, const OptimizerOptions& options)
       : StatefulOptimizer(
             store, options,
-            options.momentum > 0.0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}) {}
+            options.momentum > 0.0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{},
+            false) {}
 
  private:
   void update(const std::vector<Update>& updates, double lr, const Tensor& gradient_scale) override {

@@ -1,7 +1,7 @@
 #pragma once
 // Optimizers over the trainable parameters of a store. State tensors have names, so that a checkpoint holds
-// them: "optim.step" (i64 []), "optim.m.<parameter>" and "optim.v.<parameter>" (Adam), "optim.momentum.<...>"
-// (SGD). There is no other state.
+// them: "optim.step" (i64 []), "optim.m.<parameter>", "optim.v.<parameter>" and "optim.updates.<parameter>" (i64 [], Adam),
+// "optim.momentum.<...>" (SGD). There is no other state.
 
 #include <memory>
 #include <string>
@@ -31,7 +31,8 @@ class Optimizer {
   virtual ~Optimizer() = default;
   // One update with learning rate lr; gradients are multiplied by gradient_scale first: f64 [] on the device of the store,
   // undefined for 1. Where it is not finite, no parameter changes. A trainable parameter without a gradient (an expert
-  // that no token chose still gets zeros from grouped_matmul) is left as it is.
+  // that no token chose still gets zeros from grouped_matmul) is left as it is, and its bias correction waits with it: t
+  // of Adam (Kingma and Ba 2015, algorithm 1) counts the updates of a parameter, as in PyTorch.
   virtual void step(const ParameterStore& store, double lr, const Tensor& gradient_scale = {}) = 0;
   virtual std::vector<NamedTensor> state() const = 0;  // shares memory with the optimizer
   virtual void load(const TensorFile& file) = 0;       // copies "optim.*"; UserError when they are others

@@ -13,7 +13,7 @@ namespace simsmoe::ops {
 struct AdamSlot {
   Tensor parameter, gradient, m, v;
   double weight_decay = 0.0;
-  std::int64_t step = 1;  // counts from 1, for the bias correction
+  std::int64_t step = 1;  // t: the updates of this parameter, from 1; for the bias correction
 };
 
 struct AdamStep {

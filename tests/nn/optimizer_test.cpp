@@ -100,6 +100,26 @@ TEST_CASE("a parameter without a gradient stays as it is") {
   CHECK_FALSE(same_bits(weight, f.weight.value()));
 }
 
+TEST_CASE("adam: a gradient now and then moves a parameter by lr, as one in every step does") {
+  for (const UpdateRule rule : {UpdateRule::adam, UpdateRule::adamw}) {
+    Fixture f({.optimizer = rule, .weight_decay = 0.0});
+    for (int step = 1; step <= 160; ++step) {
+      f.store.clear_grads();
+      f.weight.set_grad(Tensor::full({kSize}, 3.0, DType::f64));
+      if (step % 16 == 0) f.bias.set_grad(Tensor::full({kSize}, -3.0, DType::f64));
+      const Tensor bias = f.bias.value().clone();
+      f.optimizer->step(f.store, 0.1);
+      CHECK(max_difference(bias, f.bias.value()) ==
+            doctest::Approx(step % 16 == 0 ? 0.1 : 0.0).epsilon(1e-6));
+    }
+    TensorFile state;
+    state.tensors = f.optimizer->state();
+    CHECK(state.at("optim.step").item() == 160);
+    CHECK(state.at("optim.updates.weight").item() == 160);
+    CHECK(state.at("optim.updates.bias").item() == 10);
+  }
+}
+
 TEST_CASE("state has names, and loading it continues bit for bit") {
   Fixture a({}), b({});
   for (int step = 1; step <= 3; ++step) {
@@ -111,8 +131,9 @@ TEST_CASE("state has names, and loading it continues bit for bit") {
     file.tensors.push_back({state.name, state.tensor.clone()});
   std::vector<std::string> names;
   for (const NamedTensor& state : file.tensors) names.push_back(state.name);
-  CHECK(names == std::vector<std::string>{"optim.step", "optim.m.weight", "optim.v.weight", "optim.m.bias",
-                                          "optim.v.bias"});
+  CHECK(names == std::vector<std::string>{"optim.step", "optim.m.weight", "optim.v.weight",
+                                          "optim.updates.weight", "optim.m.bias", "optim.v.bias",
+                                          "optim.updates.bias"});
   b.weight.set_value(a.weight.value().clone());
   b.bias.set_value(a.bias.value().clone());
   b.optimizer->load(file);
