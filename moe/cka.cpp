@@ -44,13 +44,15 @@ Gram gram(const Variable& x, const CkaOptions& options) {
   return {k, ops::scale(ops::sum(k.detach()), 1.0 / off_diagonal, 1.0).value()};
 }
 
-Variable hsic1(const Variable& k, const Variable& l) {
-  const auto n = static_cast<double>(k.size(0));
-  const Variable rows_k = ops::sum(k, 1), rows_l = ops::sum(l, 1);
-  const Variable sums = ops::mul(ops::sum(rows_k), ops::sum(rows_l));
-  const Variable total = ops::add(ops::sub(inner(k, l), ops::scale(inner(rows_k, rows_l), 2.0 / (n - 2.0))),
-                                  ops::scale(sums, 1.0 / ((n - 1.0) * (n - 2.0))));
-  return ops::scale(total, 1.0 / (n * (n - 3.0)));
+// The U-centred matrix, with K_ii = 0 (Szekely and Rizzo 2014, eq. 2.1): off the diagonal
+//   K_ij - (row_i + row_j) / (n - 2) + all / ((n - 1)(n - 2)),
+// on it 0. HSIC1(K, L) is the plain <K~, L~> / (n (n - 3)), which does not subtract what nearly cancels.
+Variable u_centred(const Variable& k_in) {
+  const auto n = static_cast<double>(k_in.size(0));
+  const Variable k = ops::with_diagonal(k_in, 0.0), rows = ops::sum(k, 1, true);
+  const Variable margins = ops::scale(ops::add(rows, ops::sum(k, 0, true)), 1.0 / (n - 2.0));
+  const Variable all = ops::scale(ops::sum(rows), 1.0 / ((n - 1.0) * (n - 2.0)));
+  return ops::with_diagonal(ops::add(ops::sub(k, margins), all), 0.0);
 }
 
 // <HKH, HLH> of linear kernels is |Y'X|^2 of centred columns: no matrix has n^2 entries.
@@ -79,8 +81,10 @@ Hsic hsic(const Variable& x_in, const Variable& y_in, const CkaOptions& options)
   if (k.mean_kernel.defined())
     mean_kernel = ops::scale(ops::add(Variable(k.mean_kernel), Variable(l.mean_kernel)), 0.5).value();
   if (options.debiased) {
-    const Variable k0 = ops::with_diagonal(k.k, 0.0), l0 = ops::with_diagonal(l.k, 0.0);
-    return {hsic1(k0, l0), hsic1(k0, k0), hsic1(l0, l0), mean_kernel};
+    const double scale = 1.0 / static_cast<double>(n * (n - 3));
+    const Variable ku = u_centred(k.k), lu = u_centred(l.k);
+    const auto hsic1 = [&](const Variable& a, const Variable& b) { return ops::scale(inner(a, b), scale); };
+    return {hsic1(ku, lu), hsic1(ku, ku), hsic1(lu, lu), mean_kernel};
   }
   const Variable kc = centred(k.k), lc = centred(l.k);
   return {inner(kc, lc), inner(kc, kc), inner(lc, lc), mean_kernel};
