@@ -69,6 +69,27 @@ TEST_CASE("plan: sorted, stable and invertible at many sizes") {
         }
 }
 
+TEST_CASE("capacity: the factor is the decimal number that was written, however many tokens there are") {
+  CHECK(capacity(0.55, 100, 1) == 55);
+  CHECK(capacity(0.55, 101, 1) == 56);
+  CHECK(capacity(1.1, 10, 1) == 10);  // never more than all
+  CHECK(capacity(1e300, 7, 3) == 7);
+  CHECK(capacity(1e-300, 7, 3) == 1);
+  CHECK(capacity(2.0, 0, 4) == 0);
+  CHECK(capacity(5e-324, 1, 1) == 1);
+  // ceil(hundredths * copies / (100 E)) in whole numbers
+  for (std::int64_t hundredths = 1; hundredths <= 260; ++hundredths)
+    for (const std::int64_t experts : {1, 3, 8, 64, 65536})
+      for (const std::int64_t copies : {1L, 7L, 100L, 3000L, 98304L, 100'000'000'000'000L}) {
+        CAPTURE(hundredths);
+        CAPTURE(experts);
+        CAPTURE(copies);
+        const double factor = std::stod(fmt::format("{}.{:02}", hundredths / 100, hundredths % 100));
+        const std::int64_t room = 100 * experts, exact = (hundredths * copies + room - 1) / room;
+        CHECK(capacity(factor, copies, experts) == std::min(exact, copies));
+      }
+}
+
 TEST_CASE("capacity: first come, first served in flat order, what overflows is dropped and counted") {
   // C = ceil(0.75 * 2 * 4 / 2) = 3
   const Tensor experts = Tensor::from(std::vector<std::int32_t>{0, 1, 0, 1, 0, 1, 0, -1}, {4, 2});
