@@ -39,8 +39,10 @@ std::string quoted(const std::string& text) {
 std::string toml_text(const Field& field) {
   const std::string text = nn::value_text(field);
   if (std::holds_alternative<nn::Steps*>(field.target)) return fmt::format("[{}]", text);
-  const bool is_text =
-      std::holds_alternative<std::string*>(field.target) || std::holds_alternative<nn::Choice>(field.target);
+  const auto* const number = std::get_if<double*>(&field.target);
+  const bool is_text = std::holds_alternative<std::string*>(field.target) ||
+                       std::holds_alternative<nn::Choice>(field.target) ||
+                       (number != nullptr && field.may_be_auto && nn::is_auto(**number));
   return is_text ? quoted(text) : text;
 }
 

@@ -21,6 +21,8 @@ struct Overloaded : F... {
 template <class... F>
 Overloaded(F...) -> Overloaded<F...>;  // clang 14 does not deduce it
 
+constexpr std::string_view kAutoText = "auto";
+
 // Levenshtein distance: the fewest insertions, deletions and replacements that turn a into b.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -78,6 +80,10 @@ std::string shown(const FieldValue& value) {
 FieldValue value_of(const Field& field) {
   return std::visit(
       Overloaded{[](const Choice& choice) { return FieldValue(std::string(choice.names[*choice.value])); },
+                 [&](const double* number) {
+                   const bool automatic = field.may_be_auto && is_auto(*number);
+                   return automatic ? FieldValue(std::string(kAutoText)) : FieldValue(*number);
+                 },
                  [](const auto* place) { return FieldValue(*place); }},
       field.target);
 }
@@ -133,6 +139,11 @@ Field& Field::read_if(bool condition, std::string_view why_not) {
   return *this;
 }
 
+Field& Field::automatic() {
+  may_be_auto = true;
+  return *this;
+}
+
 Field& FieldList::operator()(std::string_view key, FieldTarget target, std::string help, Limits limits) {
   fields_.push_back({.name = fmt::format("{}.{}", section_, key),
                      .target = target,
@@ -181,7 +192,8 @@ std::string allowed(const Field& field) {
     return fmt::format("one of {}", fmt::join(choices, ", "));
   std::string kind = std::visit(
       Overloaded{[](bool*) { return "true or false"; }, [](std::int64_t*) { return "a whole number"; },
-                 [](double*) { return "a number"; }, [](Steps*) { return "ascending steps, as 1000,1500"; },
+                 [&](double*) { return field.may_be_auto ? "auto or a number" : "a number"; },
+                 [](Steps*) { return "ascending steps, as 1000,1500"; },
                  [](const auto&) { return "a text"; }},
       field.target);
   const Limits& limits = field.limits;
@@ -220,6 +232,11 @@ void store(const Field& field, const FieldValue& given, std::string_view where) 
                           *place = value(place);
                         },
                         [&](double* place) {
+                          const auto* text = std::get_if<std::string>(&given);
+                          if (field.may_be_auto && text != nullptr && *text == kAutoText) {
+                            *place = kAuto;
+                            return;
+                          }
                           const auto* whole = std::get_if<std::int64_t>(&given);
                           const double x = whole != nullptr ? static_cast<double>(*whole) : value(place);
                           number(x);
@@ -250,7 +267,10 @@ FieldValue parse(const Field& field, const std::string& text, std::string_view w
                                  return FieldValue(text == "true");
                                },
                                [&](std::int64_t*) { return or_refuse(parse_number<std::int64_t>(text)); },
-                               [&](double*) { return or_refuse(parse_number<double>(text)); },
+                               [&](double*) {
+                                 if (field.may_be_auto && text == kAutoText) return FieldValue(text);
+                                 return or_refuse(parse_number<double>(text));
+                               },
                                [&](Steps*) { return or_refuse(parse_steps(text)); },
                                [&](const auto&) { return FieldValue(text); }},
                     field.target);

@@ -56,6 +56,10 @@ inline Limits from_to_below(double low, double high) {
 }
 inline Limits above_to(double low, double high) { return {.low = low, .high = high, .low_excluded = true}; }
 
+// A number that something else decides until it is given: a field that is described as automatic. Written as auto.
+inline constexpr double kAuto = std::numeric_limits<double>::quiet_NaN();
+inline bool is_auto(double value) { return value != value; }
+
 // A member of an enumeration with names.
 struct Choice {
   unsigned char* value;
@@ -78,6 +82,7 @@ struct Field {
   std::string loss = {};                // the auxiliary loss that is off at 0 or false
   std::string unread = {};              // why nothing reads this field; empty: something does
   bool section_unread = false;          // nor any other of its section
+  bool may_be_auto = false;             // of numbers: kAuto is a value
 
   std::string section() const { return name.substr(0, name.find('.')); }
   std::string key() const { return name.substr(name.find('.') + 1); }
@@ -87,6 +92,7 @@ struct Field {
   Field& formerly(std::string old_name);
   Field& turns_off(std::string loss_name);
   Field& read_if(bool condition, std::string_view why_not);
+  Field& automatic();
 };
 
 // Collects the fields of one section after the other. The list points into the structs.

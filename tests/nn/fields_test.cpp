@@ -25,6 +25,7 @@ struct Example {
   std::int64_t count = 3;
   double share = 0.5;
   double weight = 0.1;
+  double limit = kAuto;
   std::string text = "a";
   Colour colour = Colour::green;
   Steps steps = {1, 5};
@@ -35,6 +36,7 @@ struct Example {
     add("count", &count, "a number of things", between(1, 9)).formerly("old.number");
     add("share", &share, "a part", from_to_below(0, 1)).read_if(flag, "x.flag = false");
     add("weight", &weight, "of the loss", at_least(0)).turns_off("sound").read_if(flag, "x.flag = false");
+    add("limit", &limit, "of the things", at_least(0)).automatic();
     add("text", &text, "a word").one_of({"a", "bee"});
     add("colour", &colour, "of paint");
     add("steps", &steps, "on the way");
@@ -101,6 +103,26 @@ TEST_CASE("fields: the text of every value reads back to it") {
   for (const Field& field : from.all()) CHECK(value_text(field) == value_text(to.at(field.name)));
   CHECK(copy.share == e.share);
   CHECK(copy.steps.empty());
+}
+
+TEST_CASE("fields: a number that may be automatic is so until it is given, and is written as auto") {
+  Example e, standard;
+  const FieldList list = fields_of(e);
+  const Field& limit = list.at("x.limit");
+  CHECK(value_text(limit) == "auto");
+  CHECK(allowed(limit) == "auto or a number >= 0");
+  check_limits(list);
+  CHECK(idle_options(list, fields_of(standard)).empty());
+  store(limit, parse(limit, "2.5"));
+  CHECK(e.limit == 2.5);
+  CHECK(value_text(limit) == "2.5");
+  store(limit, parse(limit, "auto"));
+  CHECK(is_auto(e.limit));
+  CHECK(refusal("x.limit", -1.0) == "here: x.limit: expected auto or a number >= 0, got -1");
+  CHECK(refusal("x.limit", std::nan("")).ends_with("got nan"));
+  CHECK(refusal("x.limit", "none").ends_with("got \"none\""));
+  CHECK(refusal("x.weight", "auto") == "here: x.weight: expected a number >= 0, got \"auto\"");
+  CHECK_THROWS_AS(parse(list.at("x.weight"), "auto"), UserError);
 }
 
 TEST_CASE("fields: what does not suit is refused, with what would, and nothing changes") {
