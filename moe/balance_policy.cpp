@@ -2,7 +2,6 @@
 #include "moe/balance_policy.hpp"
 
 #include "ops/binary.hpp"
-#include "ops/choices.hpp"
 #include "ops/layout.hpp"
 #include "ops/reduce.hpp"
 #include "ops/unary.hpp"
@@ -21,7 +20,7 @@ Variable SelectionBias::preference(const Variable& scores) const {
 }
 
 Tensor SelectionBias::seen(const RouterOutput& route) const {
-  return ops::choice_counts(route.experts, bias_.size(0), route.experts.size(0), 0, DType::f64);
+  return counts_of_batch(route.experts, bias_.size(0));
 }
 
 void SelectionBias::end_step(std::span<const Tensor> seen, std::uint64_t /*step*/) const {

@@ -2,6 +2,7 @@
 // What balances the experts without a loss of its own kind: it watches how the passes of a step route and changes one
 // thing, once per optimizer step. Its state is in buffers, so in the checkpoint; evaluation neither feeds nor moves it.
 
+#include "moe/balance_losses.hpp"
 #include "moe/router.hpp"
 #include "nn/observations.hpp"
 
@@ -18,6 +19,21 @@ class BalancePolicy : public nn::Learner {
   virtual Tensor seen(const RouterOutput& route) const = 0;
   // Layers that learn from each other's passes have a common name here.
   virtual std::string group() const { return {}; }
+};
+
+// Watches the load alone: what a balance loss counts over the micro-batches of a step (moe.balance = global).
+class StepLoad : public BalancePolicy {
+ public:
+  explicit StepLoad(std::int64_t experts) : experts_(experts) {}
+  // The counts of the step's passes so far, f64 [1, E] each.
+  std::span<const Tensor> so_far(const nn::ForwardContext& ctx) const { return ctx.observed.noted(*this); }
+  void end_step(std::span<const Tensor> /*seen*/, std::uint64_t /*step*/) const override {}
+
+ protected:
+  Tensor seen(const RouterOutput& route) const override { return counts_of_batch(route.experts, experts_); }
+
+ private:
+  std::int64_t experts_;
 };
 
 // A bias that decides who is chosen and never what a choice weighs:

@@ -12,7 +12,8 @@ namespace simsmoe::moe {
 class Experts {
  public:
   // Parameters "up" [E, F, D], "down" [E, D, F] and with options.bias "up_bias" [E, F], "down_bias" [E, D]. Weights as
-  // nn::init::linear, of which options.init_alike is common to all experts; biases 0.
+  // nn::init::linear, in the variant reference with the fan-in D * F, of which options.init_alike is common to all experts;
+  // biases 0.
   Experts(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site);
 
   // y[r] = down_e drop(act(up_e x[r] + up_bias_e)) + down_bias_e for offsets[e] <= r < offsets[e + 1],

@@ -45,6 +45,7 @@ void KScheduleOptions::check(std::int64_t experts) const {
 KSchedule::KSchedule(const MoeOptions& o, std::int64_t steps)
     : shape_(risen(o.k_shape())),
       decrease_(decreases(o.k_shape())),
+      published_(o.reference()),
       k_(o.k),
       experts_(o.experts),
       k_min_(lowest(o.k_schedule, o.experts)),
@@ -60,30 +61,40 @@ std::int64_t KSchedule::operator()(const nn::ForwardContext& ctx) const {
   return std::min(ctx.experts_per_token > 0 ? ctx.experts_per_token : k_, experts_);
 }
 
+bool KSchedule::single(const nn::ForwardContext& ctx) const {
+  return (*this)(ctx) == 1 && (ctx.training || at(steps_) == 1);
+}
+
+Selection KSchedule::select(const nn::ForwardContext& ctx, SelectionOrder order) const {
+  return {(*this)(ctx), single(ctx) && !published_ ? SelectionOrder::softmax_topk : order};
+}
+
 std::int64_t KSchedule::at(std::int64_t step) const {
   if (shape_ == KShape::none) return k_;
-  const std::int64_t k = rising(std::clamp<std::int64_t>(step, 0, steps_));
+  const std::int64_t now = std::clamp<std::int64_t>(step, 0, steps_);
+  if (shape_ == KShape::multi_step) {
+    const std::int64_t fifth = std::min<std::int64_t>(4, 5 * now / steps_);
+    return std::clamp<std::int64_t>(std::int64_t{1} << (decrease_ ? 4 - fifth : fifth), k_min_, k_max_);
+  }
+  const std::int64_t k = rising(now);
   return std::clamp(decrease_ ? k_min_ + k_max_ - k : k, k_min_, k_max_);
 }
 
 std::int64_t KSchedule::rising(std::int64_t step) const {
-  const double range = static_cast<double>(k_max_ - k_min_);
-  const double done = static_cast<double>(step) / static_cast<double>(steps_);
-  const auto part = [&](double share) { return static_cast<std::int64_t>(std::nearbyint(range * share)); };
+  const auto range = static_cast<double>(k_max_ - k_min_);
+  const auto s = static_cast<double>(step), all = static_cast<double>(steps_);
+  const auto rounded = [](double x) { return static_cast<std::int64_t>(std::nearbyint(x)); };
   switch (shape_) {
     case KShape::linear:
-      return k_min_ + part(done);
-    case KShape::cosine:
-      return k_max_ - part(std::cos(std::numbers::pi * done / 2.0));
+      return k_min_ + rounded(range * s / all);  // one rounding: the product of two integers is exact
+    case KShape::cosine: {
+      // Of the cosines of rational parts of pi only 0, 1/2 and 1 can give a half (Niven's theorem): f = 2/3.
+      const double share = 3 * step == 2 * steps_ ? 0.5 : std::cos(std::numbers::pi * s / (2.0 * all));
+      return k_max_ - rounded(range * share);
+    }
     case KShape::exponential: {
       const std::int64_t interval = std::max<std::int64_t>(1, steps_ / 300), i = step / interval;
-      return k_max_ - part(std::pow(0.99, static_cast<double>(i)));
-    }
-    case KShape::multi_step: {
-      std::int64_t doublings = 0;
-      while ((k_min_ << doublings) < k_max_) ++doublings;
-      const std::int64_t interval = std::min(doublings, step * (doublings + 1) / steps_);
-      return std::min(k_max_, k_min_ << interval);
+      return k_max_ - rounded(range * std::pow(0.99, static_cast<double>(i)));
     }
     default:
       return k_;

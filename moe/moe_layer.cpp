@@ -23,6 +23,8 @@ const MoeOptions& validated(const MoeOptions& options) {
 MoeLayer::MoeLayer(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site)
     : options_(validated(options)),
       balance_(form_of(options.balance_form())),
+      balance_weight_(options.balance_alpha()),
+      step_load_(options.experts),
       path_(scope.path()),
       router_(make_router(scope / "router", options, site)),
       experts_(scope / "experts", options, site) {
@@ -33,7 +35,8 @@ Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) const {
   const std::size_t first_term = ctx.losses.terms().size();
   const Variable tokens = ops::reshape(x, {x.shape().outer(-1), x.size(-1)});
   const RouterOutput route = router_->route(tokens, experts_, ctx);
-  const DispatchPlan plan = make_plan(route.experts, options_.experts, options_.capacity_factor);
+  const DispatchPlan plan = make_plan(route.experts, options_.experts,
+                                      ctx.training ? options_.capacity_factor : ctx.capacity_factor);
   // Cast before gathering: N rows instead of N * K.
   const Variable rows =
       ops::gather_tokens(nn::to_dtype(tokens, nn::compute_dtype(route.weights, ctx)), plan.partition);
@@ -53,11 +56,14 @@ Variable MoeLayer::forward(const Variable& x, nn::ForwardContext& ctx) const {
 
 void MoeLayer::add_losses(const RouterOutput& route, std::int64_t sequence, nn::ForwardContext& ctx) const {
   if (route.balance == 0.0 || route.experts.size(0) == 0) return;  // no means over no tokens
-  if (options_.balance_weight > 0.0) {
+  if (balance_weight_ > 0.0) {
     const Variable probabilities =
         route.probabilities.defined() ? route.probabilities : ops::softmax(route.logits);
-    ctx.losses.add("balance", path_, route.balance * options_.balance_weight,
-                   load_balance_loss(probabilities, route.experts, sequence, balance_));
+    const std::span<const Tensor> earlier =
+        balance_.global ? step_load_.so_far(ctx) : std::span<const Tensor>();
+    ctx.losses.add("balance", path_, route.balance * balance_weight_,
+                   load_balance_loss(probabilities, route.experts, sequence, balance_, earlier));
+    if (balance_.global) step_load_.observe(route, ctx);
   }
   if (options_.z_weight > 0.0 && route.logits.defined())
     ctx.losses.add("z", path_, options_.z_weight, z_loss(route.logits));

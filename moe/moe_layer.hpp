@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "moe/balance_losses.hpp"
+#include "moe/balance_policy.hpp"
 #include "moe/dispatch_plan.hpp"
 #include "moe/experts.hpp"
 #include "moe/router.hpp"
@@ -43,6 +43,8 @@ class MoeLayer : public nn::FeedForward {
 
   MoeOptions options_;
   BalanceForm balance_;
+  double balance_weight_;
+  StepLoad step_load_;  // of the balance form global
   std::string path_;
   std::unique_ptr<Router> router_;
   Experts experts_;

@@ -9,6 +9,8 @@ namespace simsmoe::moe {
 
 namespace {
 
+constexpr double kUsualAlpha = 0.01;
+
 void require(bool valid, const std::string& message) {
   if (!valid) throw UserError(message);
 }
@@ -52,6 +54,27 @@ Balance MoeOptions::balance_form() const {
   return reference() ? traits().published_balance : Balance::all_choices;
 }
 
+double MoeOptions::balance_alpha() const {
+  if (!nn::is_auto(balance_weight)) return balance_weight;
+  return traits().paper_balances || reference() ? kUsualAlpha : 0.0;
+}
+
+std::vector<std::string> MoeOptions::remarks() const {
+  const RouterTraits has = traits();
+  std::vector<std::string> all;
+  const bool starts_alone = k_shape() == KShape::none ? k == 1 : KSchedule(*this, 1).at(0) == 1;
+  if (reference() && has.taught_by_selection && starts_alone)
+    all.push_back(
+        "moe.variant = reference: while a token has one expert, its weight is 1 and the task has no gradient "
+        "for the router");
+  if (!has.causal)
+    all.push_back(fmt::format(
+        "router {} decides by the tokens behind a token, too: a language model that it trains sees "
+        "the future, and its loss is no measure",
+        kind().name));
+  return all;
+}
+
 KShape MoeOptions::k_shape() const {
   return k_schedule.shape == KShape::automatic ? traits().k_recipe : k_schedule.shape;
 }
@@ -71,6 +94,8 @@ void MoeOptions::fields(nn::FieldList& add) {
   const RouterTraits has = known ? traits() : RouterTraits{};
   const std::string name = custom_router.make ? custom_router.name : router;
   const bool balances = has.balance == BalanceSource::layer || has.balance == BalanceSource::router_form;
+  const bool off_by_recipe = known && nn::is_auto(balance_weight) && balance_alpha() == 0.0;
+  const std::string off_reason = fmt::format("the paper of router {} has none", name);
   const std::string no_balance = has.balance == BalanceSource::none
                                      ? fmt::format("router {} has none", name)
                                      : fmt::format("router {} has a balance loss of its own", name);
@@ -94,18 +119,26 @@ void MoeOptions::fields(nn::FieldList& add) {
   add("init_alike", &init_alike, "share of the experts' initial weights that all have in common",
       nn::between(0, 1));
   add("balance", &balance,
-      "form of the load-balance loss: over all choices or the first ones, of the batch or of each sequence; "
+      "form of the load-balance loss: over all choices or the first ones, of the micro-batch, of each "
+      "sequence, "
+      "or (global) of all micro-batches of the step so far; "
       "auto: switch for moe.variant = paper, else as the router's published code has it")
-      .read_if(has.balance == BalanceSource::layer, no_balance);
-  add("balance_weight", &balance_weight, "weight of the load-balance loss; 0 turns it off", nn::at_least(0))
+      .read_if(has.balance == BalanceSource::layer, no_balance)
+      .read_if(!off_by_recipe, off_reason);
+  add("balance_weight", &balance_weight,
+      "weight of the load-balance loss; 0 turns it off; auto: 0.01, but 0 for a router whose paper has none",
+      nn::at_least(0))
+      .automatic()
       .turns_off(has.balance == BalanceSource::router ? ""
                                                       : "balance")  // else a loss of the same purpose is on
-      .read_if(balances, no_balance);
+      .read_if(balances, no_balance)
+      .read_if(!off_by_recipe, off_reason);
   add("z_weight", &z_weight, "weight of the router z-loss; 0 turns it off", nn::at_least(0))
       .turns_off("z")
       .read_if(has.z_loss, fmt::format("router {} has none", name));
   add("capacity_factor", &capacity_factor,
-      "an expert takes at most ceil(factor * k * tokens / experts) tokens; 0: no token is dropped",
+      "in training an expert takes at most ceil(factor * k * tokens / experts) tokens; 0: no token is "
+      "dropped",
       nn::at_least(0))
       .read_if(has.capacity, fmt::format("router {} drops no token", name));
   const bool fixed_k = k_schedule.shape == KShape::automatic && has.k_recipe == KShape::none;

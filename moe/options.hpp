@@ -12,13 +12,6 @@
 
 namespace simsmoe::moe {
 
-// topk_softmax: softmax over the k kept logits (weights sum to 1); softmax_topk: the k largest of the softmax over all
-// E (weights sum to < 1). k = 1 always uses softmax_topk: a weight of 1 has no gradient.
-enum class SelectionOrder : unsigned char { topk_softmax, softmax_topk };
-constexpr auto enum_names(SelectionOrder) {
-  return std::to_array<std::string_view>({"topk_softmax", "softmax_topk"});
-}
-
 struct MoeOptions {
   std::int64_t experts = 8;   // E
   std::int64_t k = 2;         // experts per token, 1 <= k <= E
@@ -37,9 +30,10 @@ struct MoeOptions {
   SelectionOrder router_order = SelectionOrder::topk_softmax;
   bool router_bias = false;
   Balance balance = Balance::automatic;
-  double balance_weight = 0.01;  // alpha; 0 turns the loss off
-  double z_weight = 0.0;         // of the router z-loss; 0 turns it off
-  // 0: no token is dropped; else an expert takes at most C = ceil(factor * k * N / E) copies.
+  double balance_weight = nn::kAuto;  // alpha; 0 turns the loss off; auto: balance_alpha()
+  double z_weight = 0.0;              // of the router z-loss; 0 turns it off
+  // 0: no token is dropped; else an expert takes at most C = ceil(factor * k * N / E) copies. In training: inference has
+  // that of its context.
   double capacity_factor = 0.0;
   KScheduleOptions k_schedule = {};
   SimilarityOptions similarity = {};
@@ -55,7 +49,11 @@ struct MoeOptions {
   RouterTraits traits() const;     // of the router
   bool reference() const { return variant == Variant::reference; }
   Balance balance_form() const;  // `balance`, or what automatic stands for
+  double balance_alpha() const;  // `balance_weight`, or what automatic stands for
   KShape k_shape() const;        // of the schedule of k, or what automatic stands for
+
+  // What to know of the choices that were made, one sentence each; said at the start of a run.
+  std::vector<std::string> remarks() const;
 
   // Adds all sections to the list. `unread` says why nothing reads them, if so.
   void sections(nn::FieldList& list, const std::string& unread = {});

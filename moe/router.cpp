@@ -11,16 +11,15 @@ std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& op
   return options.kind().make(scope, options, site);
 }
 
-RouterOutput select_topk(const Variable& logits, std::int64_t k, SelectionOrder order) {
+RouterOutput select_topk(const Variable& logits, const Selection& selection) {
   // Both orders choose by logits: softmax keeps their order, but may round two different ones to a tie.
-  const Tensor best = ops::topk(logits.detach(), k).indices;
-  return {.weights = weights_at(logits, best, order), .experts = best, .logits = logits};
+  const Tensor best = ops::topk(logits.detach(), selection.k).indices;
+  return {.weights = weights_at(logits, best, selection.order), .experts = best, .logits = logits};
 }
 
 Variable weights_at(const Variable& logits, const Tensor& experts, SelectionOrder order) {
-  const bool over_all = experts.size(1) == 1 || order == SelectionOrder::softmax_topk;
-  return over_all ? ops::take_along_last(ops::softmax(logits), experts)
-                  : ops::softmax(ops::take_along_last(logits, experts));
+  return order == SelectionOrder::softmax_topk ? ops::take_along_last(ops::softmax(logits), experts)
+                                               : ops::softmax(ops::take_along_last(logits, experts));
 }
 
 }  // namespace simsmoe::moe

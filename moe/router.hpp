@@ -43,9 +43,9 @@ std::unique_ptr<Router> make_router(const nn::Scope& scope, const MoeOptions& op
 // Each token takes its k largest logits, equal ones by the lower index, with these weights:
 //   topk_softmax   w_j = exp(g_j) / sum over the k kept of exp(g_i)     sum to 1
 //   softmax_topk   w_j = exp(g_j) / sum over all E of exp(g_i)          sum to < 1 when k < E
-// k = 1 always takes softmax_topk (Switch Transformer, Fedus et al. 2021, eq. 2): the other weight would be
-// the constant 1, and no gradient of the task would reach the router. logits: [N, E]
-RouterOutput select_topk(const Variable& logits, std::int64_t k, SelectionOrder order);
+// A router that trains takes its selection from KSchedule::select(), which knows what a single expert weighs.
+// logits: [N, E]
+RouterOutput select_topk(const Variable& logits, const Selection& selection);
 
 // The same choice for given experts: the weights of logits at `experts`. logits: [N, E], experts: i32 [N, K]
 Variable weights_at(const Variable& logits, const Tensor& experts, SelectionOrder order);

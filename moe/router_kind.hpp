@@ -33,9 +33,13 @@ struct RouterTraits {
   bool scores = true;    // it gives logits or probabilities, which name the runner-up of a single choice
   bool z_loss = true;    // moe.z_weight
   BalanceSource balance = BalanceSource::layer;
+  bool paper_balances = true;  // moe.balance_weight = auto is not 0 for moe.variant = paper
   Balance published_balance = Balance::reference;  // what moe.balance = auto is for moe.variant = reference
   KShape k_recipe = KShape::none;                  // what moe.k_schedule = auto is
   bool capacity = true;                            // moe.capacity_factor
+  // The task teaches it through the weights of KSchedule::select(): not through a single one in the variant reference.
+  bool taught_by_selection = true;
+  bool causal = true;  // what it does for a token does not depend on later ones
 };
 
 using RouterMaker = std::function<std::unique_ptr<Router>(const nn::Scope& scope, const MoeOptions& options,

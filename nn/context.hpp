@@ -52,6 +52,9 @@ struct ForwardContext {
   Tensor token_ids;  // integers, one per token of the pass in flat order; undefined where there are none
   // Experts per token in place of the configured number, for layers that have experts; 0: as configured.
   std::int64_t experts_per_token = 0;
+  // Of inference, where no token is dropped by default: what a token gets would depend on its company. Training has the
+  // configured one.
+  double capacity_factor = 0.0;
   DType compute_dtype = DType::f32;  // what Linear and experts compute in (bf16: mixed precision)
   bool recompute =
       false;  // sublayers are computed again in the backward pass instead of kept (recompute.hpp)

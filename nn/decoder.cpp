@@ -115,6 +115,11 @@ void DecoderOptions::fields(FieldList& add) {
       from_to_below(0, 1));
   add("init_std", &init_std, "standard deviation of new weights; 0: uniform in +-1/sqrt(inputs)",
       at_least(0));
+  add("scaled_init", &scaled_init,
+      "model.init_std divided by sqrt(sublayers) for what is added to the residual stream, as GPT-2; false: "
+      "as "
+      "Transformer-XL")
+      .read_if(init_std > 0.0, "no model.init_std");
   add("tie_embeddings", &tie_embeddings, "the output layer is the transposed token embedding");
   add("head_bias", &head_bias, "bias of the output layer");
   add.part(attention, pattern.find('s') == std::string::npos ? "no 's' in model.pattern" : "");
@@ -140,7 +145,9 @@ Decoder::Decoder(const Scope& scope, DecoderOptions options, const FeedForwardFa
             .steps = options_.steps,
             .dropout = options_.dropout,
             .init_std = options_.init_std,
-            .output_std = init::residual_std(options_.init_std, options_.layers * std::ssize(pattern))};
+            .output_std = options_.scaled_init
+                              ? init::residual_std(options_.init_std, options_.layers * std::ssize(pattern))
+                              : options_.init_std};
   const AttentionFactory attend = attention ? attention : self_attention(attention_of(options_));
   const FeedForwardFactory dense = dense_feed_forward(options_.dense);
   std::map<char, std::int64_t> made;

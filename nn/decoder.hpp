@@ -30,8 +30,10 @@ struct DecoderOptions {
   Positions positions = Positions::learned;
   double dropout = 0.0;  // on the embedding sum, every sublayer's output and the dense activations
   // 0: maps U(+-1/sqrt(in)), token embedding N(0, 1) (N(0, 0.02^2) when tied), positions N(0, 0.02^2).
-  // > 0: all of them N(0, init_std^2), those that add to the residual stream divided by sqrt(sublayers).
+  // > 0: all of them N(0, init_std^2), the map back to D of every sublayer divided by sqrt(sublayers) where scaled_init says
+  // so (GPT-2). Without that and with 0.02 it is what Transformer-XL draws, and HyperRouter and SMoE-Dropout after it.
   double init_std = 0.0;
+  bool scaled_init = true;
   bool tie_embeddings = false;  // logits = x E^T with the token embedding E
   bool head_bias = false;
   SelfAttentionOptions attention = {};  // what stands at 's'; rotary follows from positions

@@ -69,6 +69,8 @@ void announce(const Trainer& trainer, const std::string& folder) {
     log_info("auxiliary losses that are off: {}", fmt::join(off, ", "));
   if (const auto idle = nn::idle_options(fields, defaults.fields()); !idle.empty())
     log_warn("options without effect: {}", fmt::join(idle, ", "));
+  if (config.has_experts())
+    for (const std::string& remark : config.moe.remarks()) log_warn("{}", remark);
   if (trainer.finished())
     log_info("all {} steps are done, run folder {}", trainer.state().step, folder);
   else

@@ -74,7 +74,7 @@ class CompeteRouter : public Router {
   RouterOutput route(const Variable& x, const Experts& experts, nn::ForwardContext& ctx) const override {
     const Variable logits = scores_(x);
     if (!ctx.training || x.size(0) == 0 || !schedule_.competes(ctx))
-      return select_topk(logits, k_(ctx), order_);
+      return select_topk(logits, k_.select(ctx, order_));
     const Variable outputs = run_all(x, experts, ctx, logits.dtype());
     const std::int64_t n = x.size(0), all = experts.count();
     const Variable strength = ops::transpose(ops::reshape(response(outputs), {all, n}));  // [E * N] -> [N, E]
@@ -131,7 +131,7 @@ class CompeteRouter : public Router {
 
   RouterOutput compete_version1(Variable strength, const Variable& logits, nn::ForwardContext& ctx) const {
     if (options_.combine_router) strength = ops::scale(ops::add(strength, logits), 0.5);
-    RouterOutput out = select_topk(strength, k_(ctx), SelectionOrder::topk_softmax);
+    RouterOutput out = select_topk(strength, k_.select(ctx, SelectionOrder::topk_softmax));
     const Tensor winners = ops::choice_mask(out.experts, logits.size(1), DType::u8);
     const Variable lost(Tensor::full({}, -1e10, logits.dtype(), logits.device()));
     const Variable target = ops::softmax(ops::where(winners, strength.detach(), lost));

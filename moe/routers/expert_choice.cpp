@@ -51,8 +51,12 @@ class ExpertChoiceRouter : public Router {
 }  // namespace
 
 RouterKind expert_choice_router() {
-  return router_kind<ExpertChoiceRouter>("expert_choice",
-                                         {.order = false, .z_loss = false, .balance = BalanceSource::none});
+  return router_kind<ExpertChoiceRouter>("expert_choice", {.order = false,
+                                                           .z_loss = false,
+                                                           .balance = BalanceSource::none,
+                                                           .capacity = false,
+                                                           .taught_by_selection = false,
+                                                           .causal = false});
 }
 
 }  // namespace simsmoe::moe

@@ -30,7 +30,7 @@ class GshardRouter : public Router {
       : path_(scope.path()),
         key_(scope.key("draw")),
         scores_(scope, options, site, options.reference()),
-        balance_weight_(options.balance_weight),
+        balance_weight_(options.balance_alpha()),
         z_weight_(options.z_weight),
         count_both_(options.reference()) {
     if (options.k != 2)
@@ -42,7 +42,7 @@ class GshardRouter : public Router {
   }
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
-    RouterOutput out = select_topk(scores_(x), 2, SelectionOrder::topk_softmax);
+    RouterOutput out = select_topk(scores_(x), {.k = 2, .order = SelectionOrder::topk_softmax});
     out.balance = 0.0;
     if (!ctx.training) return out;
     if (x.size(0) > 0) add_losses(out, ctx);
@@ -84,8 +84,9 @@ class GshardRouter : public Router {
 }  // namespace
 
 RouterKind gshard_router() {
-  return router_kind<GshardRouter>("gshard",
-                                   {.any_k = false, .order = false, .balance = BalanceSource::router_form});
+  return router_kind<GshardRouter>(
+      "gshard",
+      {.any_k = false, .order = false, .balance = BalanceSource::router_form, .taught_by_selection = false});
 }
 
 }  // namespace simsmoe::moe

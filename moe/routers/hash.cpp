@@ -68,7 +68,8 @@ RouterKind hash_router() {
                                           .order = false,
                                           .scores = false,
                                           .z_loss = false,
-                                          .balance = BalanceSource::none});
+                                          .balance = BalanceSource::none,
+                                          .taught_by_selection = false});
 }
 
 }  // namespace simsmoe::moe

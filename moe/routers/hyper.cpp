@@ -49,8 +49,9 @@ class HyperRouter : public Router {
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Generated router = generated(ctx);
-    RouterOutput out = select_topk(
-        ops::linear(nn::to_dtype(x, router.weight.dtype()), router.weight, router.bias), k_(ctx), order_);
+    RouterOutput out =
+        select_topk(ops::linear(nn::to_dtype(x, router.weight.dtype()), router.weight, router.bias),
+                    k_.select(ctx, order_));
     out.balance = 0.0;
     return out;
   }

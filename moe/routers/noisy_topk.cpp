@@ -2,7 +2,7 @@
 // the experts equally important and equally loaded.
 //
 //   c = Wg x,  s = softplus(Wn x) (+ 0.01 in the reference),  g = c + s * n,  n ~ N(0, 1)   [N, E]; evaluation: g = c
-//   S_t = the k largest of g_t,  w_t = softmax(g_t[S_t])           k = 1: softmax(g_t)[S_t]
+//   S_t = the k largest of g_t,  w_t = softmax(g_t[S_t])           training with k = 1: softmax(g_t)[S_t], paper
 //   importance_e = sum_t w_te                                       w_te = 0 outside S_t
 //   load_e       = sum_t Phi((c_te - thr_te) / s_te)                the probability that fresh noise selects e
 //                  thr_te = the largest g_t of the experts that would be beaten: the (k+1)-th largest when e is in S_t,
@@ -69,16 +69,17 @@ class NoisyTopkRouter : public Router {
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable in = nn::to_dtype(x, clean_.dtype());
     const Variable clean = ops::linear(in, clean_);
+    const Selection selection = k_.select(ctx, SelectionOrder::topk_softmax);
     RouterOutput out;
     if (ctx.training) {
       const Variable spread = ops::scale(ops::softplus(ops::linear(in, noise_)), 1.0, floor_);
       const Tensor drawn = ops::normal(clean.shape(), clean.dtype(), key_, ctx.draw, clean.device(),
                                        static_cast<std::uint64_t>(ctx.first_token * clean.size(1)));
       const Variable noisy = ops::add(clean, ops::mul(spread, Variable(drawn)));
-      out = select_topk(noisy, k_(ctx), SelectionOrder::topk_softmax);
-      if (x.size(0) > 0) add_losses(clean, spread, noisy, out.experts, ctx);
+      out = select_topk(noisy, selection);
+      if (x.size(0) > 0) add_losses(clean, spread, noisy, out.experts, selection, ctx);
     } else {
-      out = select_topk(clean, k_(ctx), SelectionOrder::topk_softmax);
+      out = select_topk(clean, selection);
     }
     out.balance = 0.0;
     return out;
@@ -91,23 +92,23 @@ class NoisyTopkRouter : public Router {
 
  private:
   void add_losses(const Variable& clean, const Variable& spread, const Variable& noisy, const Tensor& experts,
-                  nn::ForwardContext& ctx) const {
-    const std::int64_t k = experts.size(1), all = noisy.size(1);
+                  const Selection& selection, nn::ForwardContext& ctx) const {
+    const std::int64_t k = selection.k, all = noisy.size(1);
     const Tensor chosen = ops::choice_mask(experts, all, DType::u8);
     if (importance_weight_ > 0.0)
       ctx.losses.add("importance", path_, importance_weight_,
-                     cv_squared(ops::sum(gates(noisy, chosen, k), 0)));
+                     cv_squared(ops::sum(gates(noisy, chosen, selection.order), 0)));
     if (load_weight_ > 0.0 && k < all)
       ctx.losses.add("load", path_, load_weight_,
                      cv_squared(ops::sum(chances(clean, spread, noisy, chosen, k), 0)));
   }
 
   // w as a full matrix, 0 where nothing was chosen. [N, E]
-  static Variable gates(const Variable& noisy, const Tensor& chosen, std::int64_t k) {
+  static Variable gates(const Variable& noisy, const Tensor& chosen, SelectionOrder order) {
     const auto otherwise = [&](double value) {
       return Variable(Tensor::full({}, value, noisy.dtype(), noisy.device()));
     };
-    if (k == 1) return ops::where(chosen, ops::softmax(noisy), otherwise(0.0));
+    if (order == SelectionOrder::softmax_topk) return ops::where(chosen, ops::softmax(noisy), otherwise(0.0));
     return ops::softmax(ops::where(chosen, noisy, otherwise(-1e30)));
   }
 

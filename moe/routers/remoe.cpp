@@ -159,7 +159,8 @@ RouterKind remoe_router() {
                                                           .order = false,
                                                           .z_loss = false,
                                                           .balance = BalanceSource::router,
-                                                          .capacity = false});
+                                                          .capacity = false,
+                                                          .taught_by_selection = false});
 }
 
 }  // namespace simsmoe::moe

@@ -2,7 +2,7 @@
 //
 //   s_t = sigmoid(W x_t (+ b))                      [N, E]
 //   S_t = the k largest of s_t + c                  sigmoid: c = 0; loss_free: the selection bias
-//   w_t = s_t[S_t] / sum of s_t[S_t]                k = 1: w_t = s_t[S_t], as the quotient would be the constant 1
+//   w_t = s_t[S_t] / sum of s_t[S_t]                training with k = 1, paper: w_t = s_t[S_t], as the quotient would be 1
 //   balance loss on s_t / sum_e s_te                sigmoid only; in the reference, LibMoE, sequence by sequence
 //
 // loss_free balances without a loss that would disturb the task's gradient: c moves by loss_free.rate once per optimizer
@@ -48,9 +48,10 @@ class SigmoidRouter : public Router {
     const Variable logits = scores_(x), scores = ops::sigmoid(logits);
     // Without a bias the logits choose: the sigmoid of large ones rounds to a tie.
     const Variable preference = bias_ ? bias_->preference(scores) : logits.detach();
-    const Tensor best = ops::topk(preference, k_(ctx)).indices;
+    const Selection selection = k_.select(ctx, SelectionOrder::topk_softmax);
+    const Tensor best = ops::topk(preference, selection.k).indices;
     Variable weights = ops::take_along_last(scores, best);
-    if (best.size(1) > 1) weights = normalized(weights);
+    if (selection.order == SelectionOrder::topk_softmax) weights = normalized(weights);
     RouterOutput out{.weights = weights, .experts = best, .logits = logits};
     if (bias_) {
       out.balance = 0.0;

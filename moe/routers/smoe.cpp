@@ -3,14 +3,15 @@
 //   g_t = W x_t (+ b)                     W: [E, D], b: [E]
 //   S_t = the k largest of g_t
 //   w_t = softmax(g_t[S_t])               order topk_softmax (SimSMoE and CompeteSMoE as published in code)
-//   w_t = softmax(g_t)[S_t]               order softmax_topk (Shazeer et al. 2017, the papers' equations; k = 1)
+//   w_t = softmax(g_t)[S_t]               order softmax_topk (Shazeer et al. 2017, the papers' equations; training with k = 1)
 //
 // The first form equals the second divided by its sum. The variant "reference" has a bias, as the published code
 // has. Sources: Do et al. 2025 (SimSMoE, arXiv 2406.15883), eq. 1-2; Fedus et al. 2021 (Switch Transformer,
 // arXiv 2101.03961), eq. 1-2.
 //
-// Two relatives whose map stays as it was drawn, so that the experts learn and the choice does not. Neither has a
-// balance loss, as there is nothing that it could teach:
+// Two relatives whose map stays as it was drawn, so that the experts learn and the choice does not. What a balance loss
+// can still teach are the tokens, and so the layers below: their papers have none, the published code of SimSMoE has
+// (moe.variant = reference), and a moe.balance_weight gives them one.
 //   random         k fixed
 //   smoe_dropout   k grows while training, any k serves in inference: SMoE-Dropout, Chen et al. 2023 (Sparse MoE as
 //                  the New Dropout, arXiv 2303.01610), section 3; schedules in moe/k_schedule.hpp
@@ -28,13 +29,10 @@ class SmoeRouter : public Router {
   SmoeRouter(const nn::Scope& scope, const MoeOptions& options, const nn::Site& site, bool trainable)
       : k_(options, site.steps),
         order_(options.router_order),
-        scores_(scope, options, site, options.reference(), trainable),
-        trainable_(trainable) {}
+        scores_(scope, options, site, options.reference(), trainable) {}
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
-    RouterOutput out = select_topk(scores_(x), k_(ctx), order_);
-    out.balance = trainable_ ? 1.0 : 0.0;
-    return out;
+    return select_topk(scores_(x), k_.select(ctx, order_));
   }
 
   nn::Account account() const override { return scores_.account(); }
@@ -43,7 +41,6 @@ class SmoeRouter : public Router {
   KSchedule k_;
   SelectionOrder order_;
   ScoreMap scores_;
-  bool trainable_;
 };
 
 RouterKind kind(std::string name, bool trainable, RouterTraits traits) {
@@ -59,12 +56,12 @@ RouterKind kind(std::string name, bool trainable, RouterTraits traits) {
 RouterKind smoe_router() { return kind("smoe", true, {}); }
 
 RouterKind random_router() {
-  return kind("random", false, {.z_loss = false, .balance = BalanceSource::none});
+  return kind("random", false, {.paper_balances = false, .taught_by_selection = false});
 }
 
 RouterKind smoe_dropout_router() {
   return kind("smoe_dropout", false,
-              {.z_loss = false, .balance = BalanceSource::none, .k_recipe = KShape::linear});
+              {.paper_balances = false, .k_recipe = KShape::linear, .taught_by_selection = false});
 }
 
 }  // namespace simsmoe::moe

@@ -3,7 +3,7 @@
 // Stage 1, the first part of the training (stablemoe.stage1):
 //   s_t = C x_t                                    C: [E, D]
 //   S_t = the k largest of s_t
-//   w_t = sigmoid(s_t[S_t]) for k = 1, softmax(s_t[S_t]) else
+//   w_t = sigmoid(s_t[S_t]) where k = 1 is trained, softmax(s_t[S_t]) else
 //   L_balance = (1/N) sum_e (n_e - n) / n  sum over t with e in S_t of sigmoid(s_te),   n = mean of the loads n_e
 //   L_distill = mean over t and a in S_t of -log softmax(C' d_t)_a,                      d_t = table[id_t]: [V, 50]
 // The load counts are constants; the balance teaches C and the tokens. The distillation teaches C' and the table only.
@@ -79,7 +79,7 @@ class StableMoeRouter : public Router, public nn::Learner {
     const Tensor best = ops::topk((stage1 ? scores : distilled_scores(ids)).detach(), k_(ctx)).indices;
     if (stage1 && x.size(0) > 0) add_losses(scores, ids, best, ctx);
     const Variable kept = ops::take_along_last(scores, best);
-    return {.weights = best.size(1) == 1 ? ops::sigmoid(kept) : ops::softmax(kept),
+    return {.weights = k_.single(ctx) ? ops::sigmoid(kept) : ops::softmax(kept),
             .experts = best,
             .logits = scores,
             .balance = 0.0};
@@ -136,7 +136,7 @@ class StableMoeLiteRouter : public Router {
 
   RouterOutput route(const Variable& x, const Experts& /*experts*/, nn::ForwardContext& ctx) const override {
     const Variable scores = ops::linear(nn::to_dtype(x, centroids_.dtype()), unit_rows(centroids_));
-    RouterOutput out = select_topk(scores, k_(ctx), order_);
+    RouterOutput out = select_topk(scores, k_.select(ctx, order_));
     out.probabilities = ops::softmax(ops::scale(scores, 1.0 / 0.3));
     return out;
   }
@@ -155,8 +155,11 @@ class StableMoeLiteRouter : public Router {
 }  // namespace
 
 RouterKind stablemoe_router() {
-  return router_kind<StableMoeRouter, StableMoeOptions>(
-      "stablemoe", {.map_bias = false, .order = false, .z_loss = false, .balance = BalanceSource::router});
+  return router_kind<StableMoeRouter, StableMoeOptions>("stablemoe", {.map_bias = false,
+                                                                      .order = false,
+                                                                      .z_loss = false,
+                                                                      .balance = BalanceSource::router,
+                                                                      .taught_by_selection = false});
 }
 
 RouterKind stablemoe_lite_router() {

@@ -43,7 +43,7 @@ class SwitchRouter : public Router {
     const Variable in = nn::to_dtype(x, scores_.map.weight.dtype());
     Variable logits = scores_(noisy && !on_logits_ ? ops::mul(in, noise_like(in, 1.0, ctx)) : in);
     if (noisy && on_logits_) logits = ops::add(logits, noise_like(logits, 0.0, ctx));
-    return select_topk(logits, 1, SelectionOrder::softmax_topk);
+    return select_topk(logits, {.k = 1, .order = SelectionOrder::softmax_topk});
   }
 
   nn::Account account() const override { return scores_.account(); }
@@ -65,7 +65,8 @@ class SwitchRouter : public Router {
 }  // namespace
 
 RouterKind switch_router() {
-  return router_kind<SwitchRouter, SwitchOptions>("switch", {.any_k = false, .order = false});
+  return router_kind<SwitchRouter, SwitchOptions>(
+      "switch", {.any_k = false, .order = false, .taught_by_selection = false});
 }
 
 }  // namespace simsmoe::moe

@@ -58,12 +58,12 @@ class XmoeRouter : public Router, public nn::Learner {
     const Variable z = ops::linear(nn::to_dtype(x, down_.dtype()), down_);
     if (!reference_) {
       const Variable cosines = ops::linear(unit_rows(z), unit_rows(centroids_));
-      return select_topk(ops::div(cosines, ops::maximum(tau_, kSmallestTau)), k_(ctx), order_);
+      return select_topk(ops::div(cosines, ops::maximum(tau_, kSmallestTau)), k_.select(ctx, order_));
     }
     const Variable c = ctx.training ? ops::straight_through(centroids_, rescaled_centroids()) : centroids_;
     if (ctx.training) ctx.observed.note(*this, {});
     const Variable cosines = ops::linear(z, unit_rows(c));
-    RouterOutput out = select_topk(cosines, k_(ctx), order_);
+    RouterOutput out = select_topk(cosines, k_.select(ctx, order_));
     out.probabilities = ops::softmax(ops::scale(cosines, 1.0 / kTau));
     return out;
   }

@@ -72,6 +72,7 @@ const std::vector<Trial>& trials() {
       {"model.positions", "rotary"},
       {"model.dropout", "0.3"},
       {"model.init_std", "0.05"},
+      {"model.scaled_init", "false", {{"model.init_std", "0.05"}}},
       {"model.tie_embeddings", "true"},
       {"model.attention_bias", "true"},
       {"model.head_bias", "true"},

@@ -70,10 +70,11 @@ class Layer:
         if self.training:
             self.losses[name] = weight * value
 
-    def balance_and_z(self, logits, experts, p=None, z=True):
+    def balance_and_z(self, logits, experts, p=None, z=True, balance=True):
         """E sum_e f_e P_e with P the mean of p (softmax of the logits unless given); mean logsumexp^2."""
         p = torch.softmax(logits, -1) if p is None else p
-        self.loss("balance", BALANCE_WEIGHT, BALANCES[self.o.balance](p, experts))
+        if balance:
+            self.loss("balance", BALANCE_WEIGHT, BALANCES[self.o.balance](p, experts))
         if z:
             self.loss("z", Z_WEIGHT, (torch.logsumexp(logits, -1) ** 2).mean())
 
@@ -127,6 +128,7 @@ CASES = {
     "smoe.k5": dict(router=routers.smoe, k=5),
     "smoe.softmax_topk": dict(router=routers.smoe, order="softmax_topk"),
     "smoe.reference": dict(router=routers.smoe, variant="reference"),
+    "smoe.reference.k1": dict(router=routers.smoe, variant="reference", k=1),
     "smoe.first_choice": dict(router=routers.smoe, balance="first_choice"),
     "smoe.sequence": dict(router=routers.smoe, balance="sequence"),
     "noisy_topk.k1": dict(router=routers.noisy_topk, k=1),
@@ -141,7 +143,8 @@ CASES = {
     "sigmoid.k2": dict(router=routers.sigmoid),
     "sigmoid.reference": dict(router=routers.sigmoid, variant="reference", balance="sequence"),
     "loss_free": dict(router=routers.loss_free),
-    "random": dict(router=routers.frozen),
+    "random.paper": dict(router=routers.frozen),
+    "random.reference": dict(router=routers.frozen, variant="reference"),
     "hash": dict(router=routers.hashed),
     "expert_choice": dict(router=routers.expert_choice),
     "xmoe.k1": dict(router=routers.xmoe, k=1),

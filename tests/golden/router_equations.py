@@ -55,10 +55,11 @@ def largest(scores, k):
     return ranked.indices[:, :k]
 
 
-def select(layer, g):
-    """topk_softmax: softmax over the kept scores. softmax_topk and k = 1: softmax over all, then keep."""
+def select(layer, g, order=None):
+    """topk_softmax: softmax over the kept scores. softmax_topk: softmax over all, then keep; so does k = 1, but in
+    the published code, where it weighs 1."""
     experts = largest(g, layer.k)
-    if layer.k == 1 or layer.o.order == "softmax_topk":
+    if (layer.k == 1 and not layer.reference) or (order or layer.o.order) == "softmax_topk":
         return experts, pick(torch.softmax(g, -1), experts)
     return experts, torch.softmax(pick(g, experts), -1)
 
@@ -99,7 +100,7 @@ def switch(layer, x):
         return 0.2 * DRAWS.uniform(TOKENS, width) - 0.1 if layer.training else 0
 
     g = layer.linear(x) + jitter(EXPERTS) if layer.reference else layer.linear(x * (1 + jitter(DIM)))
-    experts, weights = select(layer, g)
+    experts, weights = select(layer, g, "softmax_topk")
     layer.balance_and_z(g, experts)
     return experts, weights
 
@@ -145,8 +146,11 @@ def loss_free(layer, x):
 
 
 def frozen(layer, x):
-    """random; smoe_dropout at a fixed k."""
-    return select(layer, layer.linear(x, frozen=True))
+    """random; smoe_dropout at a fixed k. The balance loss, which only SimSMoE's code has, teaches the tokens."""
+    g = layer.linear(x, frozen=True)
+    experts, weights = select(layer, g)
+    layer.balance_and_z(g, experts, balance=layer.reference)
+    return experts, weights
 
 
 def hashed(layer, x):

@@ -13,7 +13,8 @@ namespace simsmoe::moe {
 
 namespace {
 
-constexpr const char* kForms[] = {"switch", "first_choice", "sequence", "sequence_first_choice", "reference"};
+constexpr const char* kForms[] = {"switch",    "first_choice", "sequence", "sequence_first_choice",
+                                  "reference", "global"};
 
 // The choices of 6 tokens, two sequences of three, among 4 experts.
 constexpr std::int64_t kTokens = 6, kSequence = 3, kExperts = 4, kChoices = 2;
@@ -115,6 +116,44 @@ TEST_CASE("balance loss: the gradient flows through the mean probabilities only"
     }
     CHECK(item(loss) == doctest::Approx(expected));
   }
+}
+
+TEST_CASE("balance loss: the form global counts all micro-batches of the step so far") {
+  MoeOptions options = small_options();
+  options.balance_weight = 1.0;
+  SmallLayer micro(options);  // balance = switch
+  options.balance = Balance::global;
+  SmallLayer global(options);
+  const auto passes = [&](const SmallLayer& of, nn::Observations& observed, int first, int last) {
+    std::vector<double> losses;
+    for (int i = first; i < last; ++i) {
+      nn::ForwardContext ctx = training_context();
+      ctx.observed = std::move(observed);
+      of.layer.forward(Variable(draw({2, 4, SmallLayer::kDim}, fmt::format("x{}", i), 3.0)), ctx);
+      losses.push_back(ctx.losses.terms().at(0).value.value().item());
+      observed = std::move(ctx.observed);
+    }
+    return losses;
+  };
+  nn::Observations none, seen;
+  const std::vector<double> alone = passes(micro, none, 0, 3), together = passes(global, seen, 0, 3);
+  CHECK(together[0] == alone[0]);  // accumulate = 1 is switch
+  // The second and third by hand: f over what was routed so far, P of the micro-batch.
+  std::vector<double> counts(4, 0.0);
+  for (int i = 0; i < 3; ++i) {
+    nn::ForwardContext ctx = training_context();
+    const Variable x(draw({8, SmallLayer::kDim}, fmt::format("x{}", i), 3.0));
+    const RouterOutput route = global.layer.router().route(x, global.layer.experts(), ctx);
+    for (const int e : route.experts.to_vector<int>()) counts[static_cast<std::size_t>(e)] += 1.0;
+    const std::vector<double> p = ops::softmax(route.logits).value().to_vector<double>();
+    double expected = 0.0;
+    for (std::size_t j = 0; j < p.size(); ++j)
+      expected += 4.0 * counts[j % 4] / (16.0 * (i + 1)) * p[j] / 8.0;
+    CHECK(together[static_cast<std::size_t>(i)] == doctest::Approx(expected).epsilon(1e-12));
+  }
+  CHECK(together[1] != doctest::Approx(alone[1]).epsilon(1e-3));
+  seen.end_step(0);
+  CHECK(passes(global, seen, 1, 2)[0] == alone[1]);  // the next step begins anew
 }
 
 TEST_CASE("z-loss: value and gradient") {

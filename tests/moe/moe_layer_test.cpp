@@ -112,6 +112,7 @@ TEST_CASE("the layer equals a loop over tokens: every k, both orders, with and w
           options.capacity_factor = capacity;
           SmallLayer small(options);
           nn::ForwardContext ctx;
+          ctx.capacity_factor = capacity;
           const Tensor x = draw({1, n, SmallLayer::kDim}, "x", 2.0);
           const Variable y = small.layer.forward(Variable(x), ctx);
           REQUIRE(y.shape() == x.shape());
@@ -211,12 +212,83 @@ TEST_CASE("auxiliary losses: named, weighted, absent at weight 0") {
   CHECK(ctx.losses.terms().empty());
 }
 
+TEST_CASE("a capacity is the training's: inference drops nothing, unless its context says so") {
+  MoeOptions options = small_options();
+  options.capacity_factor = 0.5;
+  const SmallLayer limited(options);
+  options.capacity_factor = 0.0;
+  const SmallLayer free(options);
+  const Variable x(draw({1, 8, SmallLayer::kDim}, "x"));
+  const auto output = [&](const SmallLayer& of, bool training, double capacity) {
+    nn::ForwardContext ctx;
+    ctx.training = training;
+    ctx.capacity_factor = capacity;
+    return of.layer.forward(x, ctx).value().to_vector<double>();
+  };
+  CHECK(output(limited, false, 0.0) == output(free, false, 0.0));
+  CHECK(output(limited, false, 0.5) == output(free, false, 0.5));
+  CHECK(output(free, false, 0.5) != output(free, false, 0.0));
+  CHECK(output(limited, true, 0.0) == output(free, false, 0.5));
+  CHECK(output(free, true, 0.5) == output(free, false, 0.0));
+}
+
+TEST_CASE("a frozen router: its balance loss, where there is one, teaches the tokens") {
+  for (const char* router : {"random", "smoe_dropout"})
+    for (const Variant variant : {Variant::paper, Variant::reference}) {
+      CAPTURE(router);
+      MoeOptions options = small_options();
+      options.router = router;
+      options.variant = variant;
+      const SmallLayer small(options);
+      const Variable x(draw({2, 4, SmallLayer::kDim}, "x"), true, "x");
+      nn::ForwardContext ctx = training_context();
+      Tape tape;
+      small.layer.forward(x, ctx);
+      REQUIRE(ctx.losses.terms().size() == (variant == Variant::reference ? 1 : 0));
+      if (ctx.losses.terms().empty()) continue;
+      CHECK(ctx.losses.terms()[0].name == "balance");
+      CHECK(ctx.losses.terms()[0].weight == 0.01);
+      tape.backward(ctx.losses.total());
+      REQUIRE(x.grad().defined());
+      CHECK(std::ranges::any_of(x.grad().to_vector<double>(), [](double g) { return g != 0.0; }));
+      CHECK(!small.parameter("moe.router.weight").grad().defined());
+    }
+}
+
+TEST_CASE(
+    "experts begin as wide as one expert is, in the variant reference as the published code draws them") {
+  MoeOptions options = small_options();
+  options.hidden = 32;
+  const auto spread = [](const SmallLayer& of, const char* name) {
+    double most = 0.0;
+    for (const double w : of.parameter(name).value().to_vector<double>()) most = std::max(most, std::abs(w));
+    return most;
+  };
+  const auto check = [&](const nn::Site& site, double up, double down) {
+    const SmallLayer small(options, DType::f64, site);
+    CHECK(spread(small, "moe.experts.up") <= up);
+    CHECK(spread(small, "moe.experts.up") > 0.97 * up);
+    CHECK(spread(small, "moe.experts.down") <= down);
+    CHECK(spread(small, "moe.experts.down") > 0.97 * down);
+  };
+  check(kSite, 1.0 / std::sqrt(5.0), 1.0 / std::sqrt(32.0));
+  options.variant = Variant::reference;
+  check(kSite, 1.0 / std::sqrt(5.0 * 32.0), 1.0 / std::sqrt(5.0 * 32.0));
+  nn::Site normal = kSite;
+  normal.init_std = normal.output_std = 0.02;
+  const SmallLayer small(options, DType::f64, normal);
+  double squares = 0.0;
+  const std::vector<double> weights = small.parameter("moe.experts.down").value().to_vector<double>();
+  for (const double w : weights) squares += w * w;
+  CHECK(std::sqrt(squares / static_cast<double>(weights.size())) == doctest::Approx(0.02).epsilon(0.1));
+}
+
 TEST_CASE("metrics describe the load") {
   MoeOptions options = small_options();
   options.capacity_factor = 0.5;  // C = ceil(0.5 * 2 * 8 / 4) = 2
   SmallLayer small(options);
   prefer(small, {100.0, 50.0, -100.0, -100.0});
-  nn::ForwardContext ctx;
+  nn::ForwardContext ctx = training_context();
   ctx.collect_metrics = true;
   small.layer.forward(Variable(draw({1, 8, SmallLayer::kDim}, "x")), ctx);
   const auto metrics = ctx.metrics.read();

@@ -86,7 +86,7 @@ TEST_CASE("bad options: the layer") {
         }).starts_with("moe.capacity_factor: expected"));
   CHECK(message_of("moe.balance", "swich") ==
         "moe.balance: expected one of auto, switch, first_choice, sequence, sequence_first_choice, "
-        "reference, got "
+        "reference, global, got "
         "\"swich\", did you mean 'switch'?");
   CHECK(message_of("moe.router_order", "softmax").starts_with("moe.router_order: expected one of"));
   CHECK(message_of("moe.variant", "repo").starts_with("moe.variant: expected one of paper, reference"));
@@ -164,6 +164,52 @@ TEST_CASE("losses that are off are named: at weight 0, without a source, not ena
   stable.set("stablemoe.balance_weight", 0.0);
   CHECK(losses_off(stable).starts_with(
       "z (router stablemoe has none), balance (stablemoe.balance_weight = 0)"));
+}
+
+TEST_CASE("the weight of the balance loss: 0.01, but 0 for frozen routers, unless as published or as given") {
+  for (const std::string& router : router_names()) {
+    CAPTURE(router);
+    const bool frozen = router == "random" || router == "smoe_dropout";
+    MoeOptions options = options_of(router);
+    CHECK(options.balance_alpha() == (frozen ? 0.0 : 0.01));
+    CHECK((losses_off(options).find("balance (the paper of router " + router + " has none)") !=
+           std::string::npos) == frozen);
+    options.variant = Variant::reference;
+    CHECK(options.balance_alpha() == 0.01);
+    options.variant = Variant::paper;
+    options.set("moe.balance_weight", 0.5);
+    CHECK(options.balance_alpha() == 0.5);
+    options.set("moe.balance_weight", "auto");
+    CHECK(nn::is_auto(options.balance_weight));
+  }
+}
+
+TEST_CASE("remarks: a lone expert of the variant reference, and a router that sees the future") {
+  const auto remarks = [](const std::string& router, Variant variant, std::int64_t k, KShape shape,
+                          std::int64_t k_min) {
+    MoeOptions options = options_of(router, k);
+    options.variant = variant;
+    options.k_schedule = {.shape = shape, .k_min = k_min};
+    return options.remarks();
+  };
+  const std::string lone = "moe.variant = reference: while a token has one expert, its weight is 1";
+  const auto says_lone = [&](const std::vector<std::string>& all) {
+    return all.size() == 1 && all[0].starts_with(lone);
+  };
+  CHECK(says_lone(remarks("smoe", Variant::reference, 1, KShape::none, 0)));
+  CHECK(says_lone(remarks("hyper", Variant::reference, 2, KShape::linear, 1)));
+  CHECK(remarks("smoe", Variant::paper, 1, KShape::none, 0).empty());
+  CHECK(remarks("smoe", Variant::reference, 2, KShape::none, 0).empty());
+  CHECK(remarks("smoe", Variant::reference, 1, KShape::linear, 2).empty());
+  CHECK(remarks("smoe", Variant::reference, 2, KShape::linear_decrease, 1).empty());
+  CHECK(remarks("switch", Variant::reference, 1, KShape::none, 0).empty());
+  for (const std::string& router : router_names()) {
+    CAPTURE(router);
+    const std::vector<std::string> all =
+        remarks(router, Variant::paper, router == "switch" ? 1 : 2, KShape::none, 0);
+    CHECK(all.size() == (router == "expert_choice" ? 1 : 0));
+    if (!all.empty()) CHECK(all[0].starts_with("router expert_choice decides by the tokens behind a token"));
+  }
 }
 
 TEST_CASE("options that nothing reads are named, with the reason") {

@@ -38,7 +38,7 @@ struct Parts {
   const moe::Experts* experts = nullptr;
 
   Variable logits(const Variable& x) const { return ops::linear(nn::to_dtype(x, weight.dtype()), weight); }
-  RouterOutput select(const Variable& g) const { return select_topk(g, k, SelectionOrder::topk_softmax); }
+  RouterOutput select(const Variable& g) const { return select_topk(g, {k, SelectionOrder::topk_softmax}); }
 };
 
 using Route = std::function<RouterOutput(Parts& parts, const Variable& x, nn::ForwardContext& ctx)>;
@@ -114,7 +114,7 @@ const std::vector<Mistake>& mistakes() {
          out.weights = ops::neg(out.weights);
          return out;
        },
-       {"weights are as promised"},
+       {"weights are as promised", "every k is served"},
        [](Promise& p) {
          p.weights = WeightSum::not_negative;
          p.descending = false;
@@ -125,7 +125,7 @@ const std::vector<Mistake>& mistakes() {
          out.weights = ops::scale(out.weights, 0.5);
          return out;
        },
-       {"weights are as promised"}},
+       {"weights are as promised", "every k is served"}},
       {"an expert chosen twice",
        [](Parts& p, const Variable& x, nn::ForwardContext&) {
          RouterOutput out = p.select(p.logits(x));

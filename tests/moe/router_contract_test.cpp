@@ -74,6 +74,8 @@ TEST_CASE("contract: smoe") {
     p.weights = WeightSum::at_most_one;
   };
   check_all("smoe", kAll, softmax_first, "softmax_topk");
+  check_all(
+      "smoe", {2}, [](Promise& p) { p.options.balance = moe::Balance::global; }, "global balance");
 }
 
 TEST_CASE("contract: noisy_topk") {
@@ -83,6 +85,7 @@ TEST_CASE("contract: noisy_topk") {
 TEST_CASE("contract: switch") {
   check_all("switch", {1}, [](Promise& p) {
     p.any_k = false;
+    p.weights = WeightSum::at_most_one;
     p.draws_in_training = true;
     p.uniform_balance = 1.0;
   });
@@ -105,6 +108,7 @@ TEST_CASE("contract: loss_free") {
   check_all("loss_free", kAll, [](Promise& p) {
     p.changes = p.options.k == p.options.experts ? Changes::nothing : Changes::buffers;  // equal loads stay
     p.descending = p.top_k_of_logits = false;  // the bias chooses, the score weighs
+    if (p.options.reference() && p.options.k == 1) p.idle = {"weight", "bias"};
   });
 }
 
@@ -137,7 +141,8 @@ TEST_CASE("contract: stablemoe") {
   const Adjust stage1 = [](Promise& p) {
     p.options.set("stablemoe.distilled_dim", 3);
     p.options.set("stablemoe.stage1", 0.1);
-    p.descending = p.top_k_of_logits = false;  // evaluation chooses by the distilled scores
+    p.descending = p.top_k_of_logits = false;                  // evaluation chooses by the distilled scores
+    if (p.options.k == 1) p.weights = WeightSum::at_most_one;  // a sigmoid, in both variants
     p.not_from_task = {"word_embedding", "distilled"};
     p.uniform_balance = 0.0;
   };
@@ -177,10 +182,13 @@ TEST_CASE("contract: hyper") {
   const Adjust fixed_k = [](Promise& p) {
     freeze_hypernetwork(p);
     p.options.k_schedule.shape = moe::KShape::none;
+    if (p.options.reference() && p.options.k == 1) p.idle = {"embedding"};
   };
   const Adjust trainable = [&](Promise& p) {
     fixed_k(p);
     p.options.set("hyper.trainable", true);
+    if (p.options.reference() && p.options.k == 1)
+      p.idle.insert(p.idle.end(), p.frozen.begin(), p.frozen.end());
     p.frozen = {};
   };
   check_all("hyper", {2}, frozen, "growing k");
@@ -199,8 +207,9 @@ TEST_CASE("contract: k schedules, on a router that learns") {
   check_all("smoe", {2}, schedule(moe::KShape::linear, 2), "linear");
   check_all("smoe", {2}, schedule(moe::KShape::cosine, 1), "cosine");
   check_all("smoe", {2}, schedule(moe::KShape::exponential, 1), "exponential");
-  check_all("smoe", {2}, schedule(moe::KShape::multi_step, 1), "multi_step");
+  check_all("smoe", {2}, schedule(moe::KShape::multi_step, 2), "multi_step");
   check_all("smoe", {2}, schedule(moe::KShape::linear_decrease, 3), "linear_decrease");
+  check_all("smoe", {2}, schedule(moe::KShape::multi_step_decrease, 4), "multi_step_decrease");
 }
 
 TEST_CASE("contract: compete") {

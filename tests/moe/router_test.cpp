@@ -30,7 +30,7 @@ TEST_CASE("select_topk: choices and weights follow the equations for every k") {
   for (const SelectionOrder order : kOrders)
     for (std::int64_t k = 1; k <= e; ++k) {
       CAPTURE(k);
-      const RouterOutput route = select_topk(logits, k, order);
+      const RouterOutput route = select_topk(logits, {k, order});
       REQUIRE(route.experts.shape() == Shape{n, k});
       REQUIRE(route.weights.shape() == Shape{n, k});
       const auto experts = route.experts.host<std::int32_t>();
@@ -46,7 +46,7 @@ TEST_CASE("select_topk: choices and weights follow the equations for every k") {
           over_all += term;
           if (j < k) over_kept += term;
         }
-        const bool renormalised = order == SelectionOrder::topk_softmax && k > 1;
+        const bool renormalised = order == SelectionOrder::topk_softmax;
         for (std::int64_t j = 0; j < k; ++j) {
           const std::size_t at = static_cast<std::size_t>(t * k + j);
           const std::int32_t expert = best[static_cast<std::size_t>(j)];
@@ -62,11 +62,11 @@ TEST_CASE("select_topk: choices and weights follow the equations for every k") {
 TEST_CASE("select_topk: ties go to the lowest expert, also where softmax rounds to a tie") {
   for (const SelectionOrder order : kOrders) {
     const Variable equal(Tensor::from(std::vector<float>{1, 3, 3, 3, 0, 0, 0, 0}, {2, 4}));
-    const RouterOutput route = select_topk(equal, 2, order);
+    const RouterOutput route = select_topk(equal, {2, order});
     CHECK(route.experts.to_vector<int>() == std::vector<int>{1, 2, 0, 1});
     // exp(-200) and exp(-300) are both 0 in f32
     const Variable tiny(Tensor::from(std::vector<float>{-300.0f, 0.0f, -200.0f}, {1, 3}));
-    CHECK(select_topk(tiny, 2, order).experts.to_vector<int>() == std::vector<int>{1, 2});
+    CHECK(select_topk(tiny, {2, order}).experts.to_vector<int>() == std::vector<int>{1, 2});
   }
 }
 

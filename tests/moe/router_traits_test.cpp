@@ -7,6 +7,8 @@
 #include <set>
 #include <tuple>
 
+#include "ops/binary.hpp"
+#include "ops/reduce.hpp"
 #include "tests/moe/fixture.hpp"
 
 namespace simsmoe::moe {
@@ -96,15 +98,16 @@ TEST_CASE("traits: a key of the layer is refused, or named as idle, or changes w
     }
 }
 
-TEST_CASE("traits: capacity drops tokens of every router but one that has no fixed number of them") {
+TEST_CASE("traits: capacity drops tokens of every router but those that leave no fixed number to tokens") {
   for (const std::string& router : router_names()) {
     CAPTURE(router);
     const MoeOptions base = options_of(router);
     MoeOptions limited = base;
     limited.capacity_factor = 0.25;
-    CHECK(is_refused(limited) == (router == "remoe"));
-    CHECK(is_idle(limited, "moe.capacity_factor") == (router == "remoe"));
-    if (router != "remoe") CHECK(trace_of_layer(limited).output != trace_of_layer(base).output);
+    const bool none = router == "remoe" || router == "expert_choice";
+    CHECK(is_refused(limited) == none);
+    CHECK(is_idle(limited, "moe.capacity_factor") == none);
+    if (!none) CHECK(trace_of_layer(limited).output != trace_of_layer(base).output);
   }
 }
 
@@ -120,6 +123,39 @@ TEST_CASE("traits: another number of experts in inference changes the choices of
   }
 }
 
+namespace {
+
+// Whether the task teaches the router's parameters anything when a token has one expert.
+bool task_teaches_lone_choice(MoeOptions options) {
+  options.k = 1;
+  options.balance_weight = 0.0;
+  const SmallLayer small(options);
+  nn::ForwardContext ctx = context(true);
+  Tape tape;
+  const Variable y = small.layer.forward(Variable(draw({3, 3, SmallLayer::kDim}, "x")), ctx);
+  tape.backward(ops::sum(ops::mul(y, Variable(draw(y.shape(), "direction")))));
+  return std::ranges::any_of(small.store.parameters(), [](const nn::Parameter& parameter) {
+    const Tensor& grad = parameter.variable.grad();
+    return parameter.variable.name().starts_with("moe.router.") && grad.defined() &&
+           std::ranges::any_of(grad.to_vector<double>(), [](double g) { return std::abs(g) > 1e-15; });
+  });
+}
+
+}  // namespace
+
+TEST_CASE("traits: the task teaches a lone choice, but not in the variant reference of those that say so") {
+  for (const RouterKind& kind : router_kinds()) {
+    if (kind.name == "gshard") continue;  // two experts
+    CAPTURE(kind.name);
+    MoeOptions options = options_of(kind.name);
+    options.set("compete.rate", 0.0);
+    const bool paper = task_teaches_lone_choice(options);
+    options.variant = Variant::reference;
+    CHECK(task_teaches_lone_choice(options) == (paper && !options.traits().taught_by_selection));
+    if (options.traits().taught_by_selection) CHECK(paper);
+  }
+}
+
 TEST_CASE("traits: routers with scores show them, those without a balance loss add none") {
   for (const std::string& router : router_names()) {
     CAPTURE(router);
@@ -129,6 +165,9 @@ TEST_CASE("traits: routers with scores show them, those without a balance loss a
     const RouterOutput route =
         small.layer.router().route(Variable(draw({9, SmallLayer::kDim}, "x")), small.layer.experts(), ctx);
     CHECK(options.traits().scores == (route.logits.defined() || route.probabilities.defined()));
+    CHECK((options.balance_alpha() == 0.0 || options.traits().balance == BalanceSource::none) ==
+          trace_of_layer(options).losses.empty());
+    options.balance_weight = 0.01;
     CHECK((options.traits().balance == BalanceSource::none) == trace_of_layer(options).losses.empty());
   }
 }

@@ -37,7 +37,7 @@ class DistanceRouter : public moe::Router {
     const Variable squares = ops::sum(ops::square(centres_), -1);
     const Variable scores =
         ops::linear(ops::scale(tokens, 2.0 * scale_), centres_, ops::scale(squares, -scale_));
-    return moe::select_topk(scores, k_(ctx), moe::SelectionOrder::topk_softmax);
+    return moe::select_topk(scores, k_.select(ctx, moe::SelectionOrder::topk_softmax));
   }
 
   nn::Account account() const override {

@@ -64,12 +64,20 @@ void check_plan(const Promise& promise, const Pass& pass, std::int64_t tokens, s
   }
 }
 
+// Whether training gives a token one expert: at this step, or at its end, of which evaluation is.
+bool trained_alone(const Promise& promise, Mode mode) {
+  if (mode == Mode::training) return experts_per_token(promise, mode) == 1;
+  if (promise.options.k_shape() == moe::KShape::none) return promise.options.k == 1;
+  return moe::KSchedule(promise.options, promise.site.steps).at(promise.site.steps) == 1;
+}
+
 void check_weights(const Promise& promise, const Pass& pass, Mode mode) {
   const std::int64_t k = pass.route.experts.size(1);
   const std::vector<std::int64_t> experts = pass.experts();
   const std::vector<double> weights = pass.weights();
-  const bool one =
-      promise.weights == WeightSum::one || (promise.weights == WeightSum::one_of_several && k > 1);
+  const bool one = promise.weights == WeightSum::one ||
+                   (promise.weights == WeightSum::one_of_several &&
+                    (k > 1 || promise.options.reference() || !trained_alone(promise, mode)));
   for (std::int64_t t = 0; t < pass.route.experts.size(0); ++t) {
     double sum = 0.0, last = std::numeric_limits<double>::infinity();
     bool lacks = false;
@@ -220,6 +228,7 @@ void every_k_is_served(const Promise& promise) {
     check_plan(promise, pass, tokens.count(), any ? experts_per_token(promise, Mode::evaluation) : k, any,
                fmt::format("k = {}", k));
     expect(finite(pass.route.weights) && finite(pass.y), "k = {}: weights or output are not finite", k);
+    check_weights(promise, pass, Mode::evaluation);
   }
 }
 

@@ -24,7 +24,9 @@ namespace simsmoe::testing {
 // a choice may have less.
 enum class WeightSum : unsigned char {
   one,
-  one_of_several,  // 1 for k > 1, at most 1 for k = 1: a weight of 1 would teach the router nothing
+  // 1, but at most 1 where a token trains with a single expert: a weight of 1 would teach the router nothing. In the
+  // variant reference always 1, and so it is (moe::KSchedule::select).
+  one_of_several,
   at_most_one,
   not_negative  // and free otherwise
 };
