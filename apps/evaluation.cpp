@@ -14,7 +14,14 @@ double bits_per_byte(double nats_per_token, double bytes_per_token) {
   return nats_per_token / std::numbers::ln2 / bytes_per_token;
 }
 
-Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches, double bytes_per_token,
+std::string bits_text(const Evaluation& result) {
+  const std::string text = fmt::format("{:.4f} bits per byte", result.bits_per_byte);
+  return result.bits_per_character
+             ? fmt::format("{}, {:.4f} bits per character", text, *result.bits_per_character)
+             : text;
+}
+
+Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches,
                     const EvaluationOptions& options) {
   Evaluation result;
   std::vector<Tensor> means;  // read together
@@ -25,6 +32,7 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
     nn::ForwardContext ctx;
     ctx.compute_dtype = options.compute_dtype;
     ctx.experts_per_token = options.experts_per_token;
+    ctx.capacity_factor = options.capacity_factor;
     ctx.compare_experts = options.compare_experts && i == 0;
     ctx.collect_metrics = options.count_experts;
     const Variable all = decoder.logits(batch.tokens.to(decoder.device()), ctx);
@@ -39,11 +47,15 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
   const std::vector<double> values = nn::read_scalars(means);
   const double nats = std::inner_product(values.begin(), values.end(), counted.begin(), 0.0);
   result.nats_per_token = nats / static_cast<double>(result.tokens);
-  result.bits_per_byte = bits_per_byte(result.nats_per_token, bytes_per_token);
+  result.bits_per_byte = bits_per_byte(result.nats_per_token, batches.text().bytes_per_token());
+  if (batches.text().kind() == TokenKind::character)
+    result.bits_per_character = bits_per_byte(result.nats_per_token, 1.0);
   if (options.count_experts) {
     result.metrics.gather("", "k");
+    result.metrics.gather("", "dropped");
     const std::map<std::string, double> metrics = result.metrics.read();
     if (const auto k = metrics.find("k"); k != metrics.end()) result.experts_per_token = k->second;
+    if (const auto d = metrics.find("dropped"); d != metrics.end()) result.dropped = d->second;
   }
   return result;
 }

@@ -2,7 +2,7 @@
 
 #include "apps/language_modelling.hpp"
 
-#include <numbers>
+#include <cmath>
 
 #include "apps/data/compression.hpp"
 #include "apps/generation.hpp"
@@ -41,16 +41,20 @@ Variable LanguageModelling::loss(std::uint64_t number, nn::ForwardContext& ctx) 
   const Batch batch = batches_.at(number);
   const Device device = model_.store.device();
   Variable loss = model_.decoder->loss(batch.tokens.to(device), batch.targets.to(device), ctx);
-  if (ctx.collect_metrics)
-    ctx.metrics.add("train", score_name(), loss.value(), nn::Combine::per_pass,
-                    bits_per_byte(1.0, data_.train.bytes_per_token()));
+  if (ctx.collect_metrics) {
+    const auto add = [&](const std::string& name, double factor) {
+      ctx.metrics.add("train", name, loss.value(), nn::Combine::per_pass, factor);
+    };
+    add(score_name(), bits_per_byte(1.0, data_.train.bytes_per_token()));
+    if (data_.train.kind() == TokenKind::character) add("bpc", bits_per_byte(1.0, 1.0));
+  }
   return loss;
 }
 
 Evaluation LanguageModelling::evaluated(Extent extent) const {
   const EvaluationBatches all(data_.valid, config_.train.batch, config_.train.seq);
   return evaluate(
-      *model_.decoder, extent == Extent::all ? all : validation_, data_.valid.bytes_per_token(),
+      *model_.decoder, extent == Extent::all ? all : validation_,
       {.compute_dtype = config_.train.compute_dtype(), .compare_experts = config_.train.compare_experts});
 }
 
@@ -58,12 +62,14 @@ Validation LanguageModelling::validate(Extent extent) const {
   Evaluation result = evaluated(extent);
   Validation validation{.score = result.bits_per_byte,
                         .metrics = std::move(result.metrics),
-                        .summary = fmt::format("validation {:.4f} bits per character", result.bits_per_byte)};
+                        .summary = "validation " + bits_text(result)};
   const auto add = [&](const char* name, double value) {
     validation.metrics.add("valid", name, value, nn::Combine::last);
   };
   add("loss", result.nats_per_token);
-  add("bpc", result.bits_per_byte);
+  add("bpb", result.bits_per_byte);
+  if (result.bits_per_character) add("bpc", *result.bits_per_character);
+  add("perplexity", std::exp(result.nats_per_token));
   add("tokens", static_cast<double>(result.tokens));
   validation.metrics.gather("valid",
                             "expert_cka");  // the mean over the layers whose experts meet often enough
@@ -89,8 +95,8 @@ std::string LanguageModelling::summary() const {
   const std::string_view text = data_.corpus.bytes(Split::valid);
   const bool whole = text.size() <= kAffordable;
   const Evaluation result = evaluated(whole ? Extent::all : Extent::part);
-  std::string lines = fmt::format("validation  {:.4f} bits per character ({} of {} tokens)\n",
-                                  result.bits_per_byte, result.tokens, data_.valid.size() - 1);
+  std::string lines = fmt::format("validation  {} ({} of {} tokens)\n", bits_text(result), result.tokens,
+                                  data_.valid.size() - 1);
   if (whole)
     lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
                          gzip_bits_per_byte(text), xz_bits_per_byte(text));

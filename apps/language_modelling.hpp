@@ -28,7 +28,7 @@ class LanguageModelling : public Task {
   Validation validate(Extent extent) const override;
   std::string sample() const override;  // a text that depends on the parameters and train.seed alone
 
-  std::string score_name() const override { return "bpc"; }
+  std::string score_name() const override { return "bpb"; }
   std::string headline() const override;
   std::string summary() const override;
   nlohmann::ordered_json about_data() const override;

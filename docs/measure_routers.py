@@ -53,7 +53,7 @@ def measure(arguments, router, similarity, folder):
     speeds = [line["tokens_per_s"] for line in lines if "tokens_per_s" in line][1:]
     frozen = manifest["parameters"] - manifest["trainable_parameters"]
     millions = lambda n: f"{n / 1e6:.3f}"
-    return [router, "yes" if similarity else "no", f"{lines[-1]['valid/bpc']:.3f}",
+    return [router, "yes" if similarity else "no", f"{lines[-1]['valid/bpb']:.3f}",
             f"{1000 * tokens_per_step / statistics.median(speeds):.0f}", millions(manifest["trainable_parameters"]),
             millions(frozen), millions(manifest["active_parameters"]), millions(manifest["flops_per_token"])]
 

@@ -81,14 +81,14 @@ def main():
     if arguments.cost:
         return cost(arguments)
     layers = {}
-    print("| similarity learning | expert CKA | per seed | bits per character |\n|---|---|---|---|")
+    print("| similarity learning | expert CKA | per seed | bits per byte |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         for i, (setting, options) in enumerate(SETTINGS.items()):
             runs = [last_validation(arguments, seed, options, pathlib.Path(scratch) / f"{i}-{seed}")
                     for seed in range(1, arguments.seeds + 1)]
             cka = [run["valid/expert_cka"] for run in runs]
-            bpc = [run["valid/bpc"] for run in runs]
-            print(f"| {setting} | {spread(cka)} | {', '.join(f'{v:.3f}' for v in cka)} | {spread(bpc)} |", flush=True)
+            bpb = [run["valid/bpb"] for run in runs]
+            print(f"| {setting} | {spread(cka)} | {', '.join(f'{v:.3f}' for v in cka)} | {spread(bpb)} |", flush=True)
             layers[setting] = {key: statistics.mean(run[key] for run in runs)
                                for key in runs[0] if key.endswith("/expert_cka") and key != "valid/expert_cka"}
     print("\nexpert CKA by layer, mean over the seeds")

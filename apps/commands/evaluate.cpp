@@ -1,4 +1,5 @@
-// evaluate DIR|CHECKPOINT [--data.path=FILE] [--split NAME] [--batches N] [--k K] [--json]
+// evaluate DIR|CHECKPOINT [--data.path=FILE] [--split NAME] [--batches N] [--batch B] [--k K] [--capacity-factor F]
+// [--json]
 
 #include <cmath>
 
@@ -7,10 +8,50 @@
 #include "apps/commands/command_line.hpp"
 #include "apps/language_modelling.hpp"
 #include "apps/run_folder.hpp"
+#include "engine/log.hpp"
 
 namespace simsmoe::app {
 
 namespace {
+
+struct EvaluateLine {
+  std::string path, split;
+  std::int64_t batches = 0, batch = 0, k = 0;
+  double capacity_factor = 0.0;
+  bool json = false;
+  Machine machine;
+
+  void add_options(CLI::App& app) {
+    app.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->required();
+    app.add_option("--split", split,
+                   "train, valid, test or all; default: valid, and all of a file given with --data.path");
+    app.add_option("--batches", batches, "only so many batches, spread over the text; 0: all of it")
+        ->check(whole_number(0));
+    app.add_option("--batch", batch, "sequences per batch; 0: train.batch of the model")
+        ->check(whole_number(0));
+    app.add_option("--k", k, "experts per token, up to all; 0: moe.k of the model")->check(whole_number(0));
+    app.add_option(
+        "--capacity-factor", capacity_factor,
+        "an expert takes at most ceil(factor * k * tokens / experts) tokens of a batch; 0: no token is "
+        "dropped, whatever moe.capacity_factor is");
+    app.add_flag("--json", json, "print one JSON object");
+    machine.add_options(app);
+    app.footer(
+        "--data.path=FILE evaluates on another text; the other data.* keys but data.vocab can be given as "
+        "well.");
+  }
+};
+
+void check_capacity(const Config& config, double factor) {
+  if (!(factor >= 0.0 && std::isfinite(factor)))
+    throw UserError(fmt::format("--capacity-factor: expected a number >= 0, got {}", factor));
+  if (factor > 0.0 && !config.moe.traits().capacity)
+    throw UserError(fmt::format("--capacity-factor: router {} drops no token", config.moe.router));
+  if (factor == 0.0 && config.moe.capacity_factor > 0.0)
+    log_info(
+        "no token is dropped here; the training drops some (moe.capacity_factor = {}): --capacity-factor",
+        config.moe.capacity_factor);
+}
 
 void check_experts_per_token(const Config& config, std::int64_t k) {
   if (k > config.moe.experts)
@@ -29,68 +70,60 @@ int evaluate_command(Arguments arguments) {
                   {"data.name", "data.path", "data.folder", "data.valid_fraction", "data.test_fraction"},
                   "evaluate");
   CLI::App line{"Measures how well a model predicts a text.", "evaluate"};
-  std::string path, split_name;
-  std::int64_t batches = 0, experts_per_token = 0;
-  bool json = false;
-  Machine machine;
-  line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->required();
-  line.add_option("--split", split_name,
-                  "train, valid, test or all; default: valid, and all of a file given with --data.path");
-  line.add_option("--batches", batches, "only so many batches, spread over the text; 0: all of it")
-      ->check(whole_number(0));
-  line.add_option("--k", experts_per_token, "experts per token, up to all; 0: moe.k of the model")
-      ->check(whole_number(0));
-  line.add_flag("--json", json, "print one JSON object");
-  machine.add_options(line);
-  line.footer(
-      "--data.path=FILE evaluates on another text; the other data.* keys but data.vocab can be given as "
-      "well.");
+  EvaluateLine given;
+  given.add_options(line);
   if (!parse(line, std::move(arguments))) return 0;
 
-  const std::string file = find_checkpoint(path);
+  const std::string file = find_checkpoint(given.path);
   RunCheckpoint checkpoint = load_run_checkpoint(file);
   const bool other_text =
       std::ranges::any_of(overrides, [](const Override& o) { return o.key == "data.path"; });
-  const Split split = split_from_name(!split_name.empty() ? split_name : other_text ? "all" : "valid");
+  const std::string split = !given.split.empty() ? given.split : other_text ? "all" : "valid";
   Config& config = checkpoint.config;
   apply_overrides(config, overrides);
   config.validate();
-  check_experts_per_token(config, experts_per_token);
-  const Device device = machine.use(checkpoint.threads);
+  check_experts_per_token(config, given.k);
+  check_capacity(config, given.capacity_factor);
+  const Device device = given.machine.use(checkpoint.threads);
 
   const Corpus corpus = open_corpus(config.data);
   const std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(checkpoint);
-  const TokenSequence tokens(*tokenizer, corpus.bytes(split));
-  const EvaluationBatches windows(tokens, config.train.batch, config.train.seq, batches);
+  const TokenSequence tokens(*tokenizer, corpus.bytes(split_from_name(split)));
+  const EvaluationBatches windows(tokens, given.batch > 0 ? given.batch : config.train.batch,
+                                  config.train.seq, given.batches);
   const Model model(config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
-  const Evaluation result = evaluate(*model.decoder, windows, tokens.bytes_per_token(),
+  const Evaluation result = evaluate(*model.decoder, windows,
                                      {.compute_dtype = config.train.compute_dtype(),
-                                      .experts_per_token = experts_per_token,
+                                      .experts_per_token = given.k,
+                                      .capacity_factor = given.capacity_factor,
                                       .count_experts = true});
-  const std::int64_t k = experts_per_token > 0 ? experts_per_token : config.moe.k;
+  const std::int64_t k = given.k > 0 ? given.k : config.moe.k;
 
-  if (json)
-    print_result(
-        nlohmann::ordered_json{{"checkpoint", file},
-                               {"step", checkpoint.state.step},
-                               {"data", corpus.path()},
-                               {"split", split_name.empty() ? other_text ? "all" : "valid" : split_name},
-                               {"k", k},
-                               {"experts_per_token", result.experts_per_token},
-                               {"tokens", result.tokens},
-                               {"loss", result.nats_per_token},
-                               {"bpc", result.bits_per_byte},
-                               {"perplexity", std::exp(result.nats_per_token)}}
-            .dump() +
-        "\n");
-  else
-    print_result(fmt::format(
-        "{:.4f} bits per character, {:.4f} nats per token, perplexity {:.3f} ({} tokens of {}, step {}{})\n",
-        result.bits_per_byte, result.nats_per_token, std::exp(result.nats_per_token), result.tokens,
-        corpus.path(), checkpoint.state.step,
-        result.experts_per_token > 0.0 && std::abs(result.experts_per_token - static_cast<double>(k)) > 1e-9
-            ? fmt::format(", {:.2f} experts per token", result.experts_per_token)
-            : ""));
+  if (!given.json) {
+    std::string more;
+    if (result.experts_per_token > 0.0 && std::abs(result.experts_per_token - static_cast<double>(k)) > 1e-9)
+      more = fmt::format(", {:.2f} experts per token", result.experts_per_token);
+    if (given.capacity_factor > 0.0)
+      more += fmt::format(", {:.2f} % of the choices dropped", 100.0 * result.dropped);
+    print_result(fmt::format("{}, {:.4f} nats per token, perplexity {:.3f} ({} tokens of {}, step {}{})\n",
+                             bits_text(result), result.nats_per_token, std::exp(result.nats_per_token),
+                             result.tokens, corpus.path(), checkpoint.state.step, more));
+    return 0;
+  }
+  nlohmann::ordered_json object{{"checkpoint", file},
+                                {"step", checkpoint.state.step},
+                                {"data", corpus.path()},
+                                {"split", split},
+                                {"k", k},
+                                {"experts_per_token", result.experts_per_token},
+                                {"capacity_factor", given.capacity_factor},
+                                {"dropped", result.dropped},
+                                {"tokens", result.tokens},
+                                {"loss", result.nats_per_token},
+                                {"bpb", result.bits_per_byte},
+                                {"perplexity", std::exp(result.nats_per_token)}};
+  if (result.bits_per_character) object["bpc"] = *result.bits_per_character;
+  print_result(object.dump() + "\n");
   return 0;
 }
 

@@ -36,8 +36,8 @@ std::string checkpoint_text(const std::string& file) {
                     std::move(checkpoint.model));
   const nn::Account account = model.decoder->account();
   std::string text =
-      fmt::format("# {}, step {}, best validation {:.4f} bits per character, {}\n", file,
-                  checkpoint.state.step, checkpoint.state.best_score,
+      fmt::format("# {}, step {}, best validation {:.4f} bits per byte, {}\n", file, checkpoint.state.step,
+                  checkpoint.state.best_score,
                   checkpoint.optimizer.tensors.empty() ? "without optimizer state" : "with optimizer state");
   text += dump_config(checkpoint.config) + "\n";
   for (const nn::Parameter& parameter : model.store.parameters())

@@ -44,6 +44,7 @@ class EvaluationBatches {
                     std::int64_t max_batches = 0);
   std::int64_t size() const { return count_; }
   Batch at(std::int64_t index) const;
+  const TokenSequence& text() const { return tokens_; }
 
  private:
   const TokenSequence& tokens_;

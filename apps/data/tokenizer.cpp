@@ -17,6 +17,7 @@ constexpr std::string_view kCharPrefix = "char:";
 
 class ByteTokenizer final : public Tokenizer {
  public:
+  TokenKind kind() const override { return TokenKind::byte; }
   std::int64_t vocab_size() const override { return 256; }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
@@ -67,6 +68,7 @@ class CharTokenizer final : public Tokenizer {
       ids_.emplace(characters_[i], static_cast<std::int32_t>(i));
   }
 
+  TokenKind kind() const override { return TokenKind::character; }
   std::int64_t vocab_size() const override { return static_cast<std::int64_t>(characters_.size()); }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
@@ -136,14 +138,14 @@ std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& descrip
 }
 
 TokenSequence::TokenSequence(const Tokenizer& tokenizer, std::string_view text)
-    : text_(text), bytes_are_ids_(tokenizer.description() == "byte") {
-  if (bytes_are_ids_) return;
+    : text_(text), kind_(tokenizer.kind()) {
+  if (kind_ == TokenKind::byte) return;
   text_ = whole_characters(text);
   ids_ = tokenizer.encode(text_);
 }
 
 std::int64_t TokenSequence::size() const {
-  return static_cast<std::int64_t>(bytes_are_ids_ ? text_.size() : ids_.size());
+  return static_cast<std::int64_t>(kind_ == TokenKind::byte ? text_.size() : ids_.size());
 }
 
 double TokenSequence::bytes_per_token() const {
@@ -153,7 +155,7 @@ double TokenSequence::bytes_per_token() const {
 void TokenSequence::copy(std::int64_t begin, std::span<std::int32_t> out) const {
   const auto count = static_cast<std::int64_t>(out.size());
   SMX_CHECK(begin >= 0 && begin + count <= size(), "[tokens] [{}, {}) of {}", begin, begin + count, size());
-  if (bytes_are_ids_) {
+  if (kind_ == TokenKind::byte) {
     const char* source = text_.data() + begin;
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>(source[i]);
   } else {

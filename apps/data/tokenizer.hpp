@@ -12,9 +12,13 @@
 
 namespace simsmoe::app {
 
+enum class TokenKind : unsigned char { byte, character };
+constexpr auto enum_names(TokenKind) { return std::to_array<std::string_view>({"byte", "char"}); }
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
+  virtual TokenKind kind() const = 0;
   virtual std::int64_t vocab_size() const = 0;
   // Throws UserError on text that the vocabulary cannot express, naming the character and its place.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
@@ -26,9 +30,6 @@ class Tokenizer {
   virtual std::string description() const = 0;
 };
 
-enum class TokenKind : unsigned char { byte, character };
-constexpr auto enum_names(TokenKind) { return std::to_array<std::string_view>({"byte", "char"}); }
-
 // `text` is the whole corpus (all three parts), from which a vocabulary of characters takes them.
 std::unique_ptr<Tokenizer> make_tokenizer(TokenKind kind, std::string_view text);
 // Throws UserError when the description is broken.
@@ -38,7 +39,8 @@ std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& descrip
 class TokenSequence {
  public:
   TokenSequence(const Tokenizer& tokenizer, std::string_view text);  // `text` must stay alive
-  std::int64_t size() const;                                         // in tokens
+  TokenKind kind() const { return kind_; }
+  std::int64_t size() const;  // in tokens
   std::int64_t bytes() const { return static_cast<std::int64_t>(text_.size()); }
   double bytes_per_token() const;                                    // 1 for the byte vocabulary
   void copy(std::int64_t begin, std::span<std::int32_t> out) const;  // out.size() ids from `begin`
@@ -46,7 +48,7 @@ class TokenSequence {
  private:
   std::string_view text_;
   std::vector<std::int32_t> ids_;  // empty for the byte vocabulary
-  bool bytes_are_ids_;
+  TokenKind kind_;
 };
 
 }  // namespace simsmoe::app

@@ -107,15 +107,15 @@ TEST_CASE("train leaves a run folder, evaluate and generate read it") {
 
   const std::vector<json> metrics = place.metrics();
   REQUIRE(metrics.size() == 40);
-  for (const char* key : {"step", "train/loss", "train/task", "train/balance", "train/z", "train/bpc",
-                          "valid/bpc", "lr", "grad_norm", "tokens_per_s", "memory_bytes"})
+  for (const char* key : {"step", "train/loss", "train/task", "train/balance", "train/z", "train/bpb",
+                          "valid/bpb", "lr", "grad_norm", "tokens_per_s", "memory_bytes"})
     CHECK_MESSAGE(metrics[9].contains(key), key);
   CHECK(metrics.back()["step"] == 40);
 
   const ProgramResult evaluation = place.run({"evaluate", "run/checkpoints/last.safetensors", "--json"});
   CHECK(evaluation.exit_code == 0);
-  CHECK(json::parse(evaluation.out)["bpc"].get<double>() ==
-        doctest::Approx(metrics.back()["valid/bpc"].get<double>()));
+  CHECK(json::parse(evaluation.out)["bpb"].get<double>() ==
+        doctest::Approx(metrics.back()["valid/bpb"].get<double>()));
   CHECK(json::parse(evaluation.out)["experts_per_token"] == json::parse(evaluation.out)["k"]);
   CHECK(place.run({"evaluate", "run", "--json"}).out == place.run({"evaluate", "run", "--json"}).out);
   const ProgramResult other = place.run({"evaluate", "run", "--json", "--data.path=tiny.toml"});

@@ -46,7 +46,7 @@ TEST_CASE("language modelling: headline, manifest, metadata and account are thos
   CHECK(task.account().parameters == task.store().num_elements());
 }
 
-TEST_CASE("language modelling: bits per character count the bytes of a token") {
+TEST_CASE("language modelling: bits per byte count the bytes of a token, bits per character do not") {
   const TemporaryFolder folder;
   const Config config = accented_config(folder);
   const LanguageModelling task(config, kCpu);
@@ -54,7 +54,8 @@ TEST_CASE("language modelling: bits per character count the bytes of a token") {
   ctx.training = ctx.collect_metrics = true;
   const double loss = task.loss(0, ctx).value().item(), bytes = task.data().train.bytes_per_token();
   CHECK(bytes > 1.0);
-  CHECK(ctx.metrics.read().at("train/bpc") == doctest::Approx(loss / std::log(2.0) / bytes).epsilon(1e-6));
+  CHECK(ctx.metrics.read().at("train/bpb") == doctest::Approx(loss / std::log(2.0) / bytes).epsilon(1e-6));
+  CHECK(ctx.metrics.read().at("train/bpc") == doctest::Approx(loss / std::log(2.0)).epsilon(1e-6));
   ctx = {};
   task.loss(0, ctx);
   CHECK(ctx.metrics.empty());
@@ -70,10 +71,13 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
   const auto values = part.metrics.read(), of_all = all.metrics.read();
   CHECK(values.at("valid/tokens") == 64.0);
   CHECK(of_all.at("valid/tokens") == static_cast<double>(task.data().valid.size() - 1));
-  CHECK(values.at("valid/bpc") == part.score);
+  CHECK(values.at("valid/bpb") == part.score);
   CHECK(part.score ==
         doctest::Approx(values.at("valid/loss") / std::log(2.0) / task.data().valid.bytes_per_token()));
-  CHECK(part.summary == fmt::format("validation {:.4f} bits per character", part.score));
+  CHECK(values.at("valid/bpc") == doctest::Approx(values.at("valid/loss") / std::log(2.0)));
+  CHECK(values.at("valid/perplexity") == doctest::Approx(std::exp(values.at("valid/loss"))));
+  CHECK(part.summary == fmt::format("validation {:.4f} bits per byte, {:.4f} bits per character", part.score,
+                                    values.at("valid/bpc")));
   const double first = values.at("layers.0.feed_forward/expert_cka"),
                second = values.at("layers.1.feed_forward/expert_cka");
   CHECK(first != second);
@@ -81,6 +85,35 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
   config.train.compare_experts = false;
   CHECK_FALSE(
       LanguageModelling(config, kCpu).validate(Extent::part).metrics.read().contains("valid/expert_cka"));
+}
+
+TEST_CASE("language modelling: where a token is a byte there are no bits per character") {
+  const TemporaryFolder folder;
+  const LanguageModelling task(tiny_config(folder.file("text", small_text())), kCpu);
+  const Validation validation = task.validate(Extent::part);
+  CHECK(!validation.metrics.read().contains("valid/bpc"));
+  CHECK(validation.summary == fmt::format("validation {:.4f} bits per byte", validation.score));
+  nn::ForwardContext ctx;
+  ctx.training = ctx.collect_metrics = true;
+  task.loss(0, ctx);
+  CHECK(!ctx.metrics.read().contains("train/bpc"));
+}
+
+TEST_CASE("an evaluation drops nothing unless it is told to, and then what it drops depends on the batch") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  config.moe.capacity_factor = 0.5;
+  const Dataset data(config.data);
+  const Model model(config, data.tokenizer->vocab_size(), kCpu);
+  const auto of = [&](std::int64_t batch, double capacity) {
+    return evaluate(*model.decoder, EvaluationBatches(data.valid, batch, 16),
+                    {.capacity_factor = capacity, .count_experts = true});
+  };
+  CHECK(of(4, 0.0).nats_per_token == doctest::Approx(of(1, 0.0).nats_per_token).epsilon(1e-5));
+  CHECK(of(4, 0.0).dropped == 0.0);
+  CHECK(of(4, 0.5).dropped > 0.3);
+  CHECK(of(4, 0.5).nats_per_token != of(4, 0.0).nats_per_token);
+  CHECK(of(4, 0.5).nats_per_token != doctest::Approx(of(1, 0.5).nats_per_token).epsilon(1e-5));
 }
 
 TEST_CASE("language modelling: a validation computes in the dtype of the training") {
@@ -100,13 +133,13 @@ TEST_CASE("an evaluation uses as many experts per token as it is told") {
   const Model model(config, data.tokenizer->vocab_size(), kCpu);
   const EvaluationBatches batches(data.valid, 4, 16);
   const auto nats = [&](std::int64_t k) {
-    return evaluate(*model.decoder, batches, 1.0, {.experts_per_token = k}).nats_per_token;
+    return evaluate(*model.decoder, batches, {.experts_per_token = k}).nats_per_token;
   };
   CHECK(nats(0) == nats(config.moe.k));
   CHECK(nats(1) != nats(0));
   CHECK(nats(4) != nats(1));
   const auto counted = [&](std::int64_t k, bool count) {
-    return evaluate(*model.decoder, batches, 1.0, {.experts_per_token = k, .count_experts = count})
+    return evaluate(*model.decoder, batches, {.experts_per_token = k, .count_experts = count})
         .experts_per_token;
   };
   CHECK(counted(0, true) == static_cast<double>(config.moe.k));
@@ -144,7 +177,7 @@ TEST_CASE(
   const LanguageModelling task(config, kCpu);
   const std::string_view text = task.data().corpus.bytes(Split::valid);
   const std::size_t tokens = text.size() - 1;
-  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per character ({} of {} tokens)\n"
+  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per byte ({} of {} tokens)\n"
                                       "gzip -9     {:.4f} bits per byte of the same text\n"
                                       "xz -9e      {:.4f}\n",
                                       task.validate(Extent::all).score, tokens, tokens,
@@ -159,6 +192,6 @@ TEST_CASE("language modelling: of a long validation text a part is read at the e
   config.data.valid_fraction = 0.9;
   config.train.eval_batches = 2;
   const LanguageModelling task(config, kCpu);
-  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per character (128 of {} tokens)\n",
+  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per byte (128 of {} tokens)\n",
                                       task.validate(Extent::part).score, task.data().valid.size() - 1));
 }

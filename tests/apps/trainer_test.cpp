@@ -127,7 +127,7 @@ TEST_CASE("a report names every loss, and they add up") {
   CHECK(values.at("train/loss") ==
         doctest::Approx(values.at("train/task") + values.at("train/balance") + values.at("train/z")));
   CHECK(values.at("train/task") == doctest::Approx(std::log(256.0)).epsilon(0.2));
-  CHECK(values.at("train/bpc") ==
+  CHECK(values.at("train/bpb") ==
         doctest::Approx(values.at("train/task") / std::log(2.0)));  // a token is a byte
   CHECK(values.at("grad_norm") > 0.0);
   CHECK(values.contains("layers.1.feed_forward/load_max"));

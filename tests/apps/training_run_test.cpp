@@ -261,7 +261,7 @@ TEST_CASE("an interrupted step is validated and sampled as any other") {
   CHECK(trainer.state().step == 1);
   CHECK(load_run_checkpoint(run.last_checkpoint()).state.step == 1);
   const std::string metrics = read_file(run.metrics());
-  CHECK(metrics.find("\"valid/bpc\":") != std::string::npos);
+  CHECK(metrics.find("\"valid/bpb\":") != std::string::npos);
   CHECK(metrics.find("\"sample\":") != std::string::npos);
 }
 
