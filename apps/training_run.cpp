@@ -70,7 +70,8 @@ bool TrainingRun::due(std::int64_t step, std::int64_t every) const {
 void TrainingRun::add_training(Json& line, const StepReport& report) {
   const double speed = static_cast<double>(tokens_) / seconds_;
   CachingAllocator& memory = allocator(trainer_.task().store().device());
-  const std::map<std::string, double>& values = report.numbers;
+  std::map<std::string, double> values = report.numbers;
+  const std::vector<std::string> starving = starvation_.take(values);
   for (const auto& [name, value] : values) line[name] = value;
   line["lr"] = report.lr;
   line["tokens"] = trainer_.state().step * report.tokens;
@@ -89,6 +90,8 @@ void TrainingRun::add_training(Json& line, const StepReport& report) {
                                       values.at("grad_norm"), speed,
                                       static_cast<double>(memory.stats().peak_bytes) / 1e6));
   }
+  for (const std::string& sentence : starving)
+    progress_.line(fmt::format("step {}  {}", trainer_.state().step, sentence));
   memory.reset_peak();
   seconds_ = 0.0;
   tokens_ = 0;

@@ -8,6 +8,7 @@
 #include "apps/metrics_log.hpp"
 #include "apps/progress.hpp"
 #include "apps/run_folder.hpp"
+#include "apps/starvation.hpp"
 #include "apps/trainer.hpp"
 
 namespace simsmoe::app {
@@ -36,6 +37,7 @@ class TrainingRun {
   RunFolder folder_;
   MetricsLog metrics_;
   Progress progress_;
+  StarvationWatch starvation_;
   double seconds_ = 0.0;  // of training since the last log line
   std::int64_t tokens_ = 0;
   double loss_ = 0.0;  // of the last log line

@@ -82,6 +82,7 @@ void MoeLayer::add_load_metrics(const DispatchPlan& plan, nn::ForwardContext& ct
   const auto add = [&](std::string_view name, double value) {
     ctx.metrics.add(path_, std::string(name), value, nn::Combine::mean);
   };
+  ctx.metrics.add(path_, "load", Tensor::from(load, {std::ssize(load)}), nn::Combine::mean);
   add("load_max", *std::ranges::max_element(load));
   add("load_min", *std::ranges::min_element(load));
   add("load_entropy", entropy);

@@ -25,7 +25,7 @@ class MoeLayer : public nn::FeedForward {
   // x: [..., T, D], sequences of T tokens -> the same shape in the dtype that the context computes in, like nn::Linear.
   // In training adds the terms "balance" and "z" to ctx.losses unless their weight is 0 or the router has losses of its
   // own, and "similarity" when a pair of experts is due. Metrics, under the layer's path:
-  //   ctx.collect_metrics   load_max and load_min (shares of all choices), load_entropy (in nats; log E when uniform),
+  //   ctx.collect_metrics   load (share of each expert in all choices), load_max and load_min, load_entropy (in nats; log E when uniform),
   //                         dropped (share of all choices), k (experts per token); in training each loss term of the
   //                         layer, weighted, as loss/NAME, and those of SimilarityLearning
   //   ctx.compare_experts   expert_cka: mean of moe/expert_cka.hpp over the pairs, expert_cka_pairs: their number

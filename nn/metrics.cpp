@@ -53,9 +53,13 @@ void Metrics::add(const std::string& where, const std::string& name, double valu
 
 void Metrics::add(const std::string& where, const std::string& name, const Tensor& value, Combine how,
                   double factor) {
-  SMX_CHECK(value.defined() && is_float(value.dtype()) && value.numel() == 1,
-            "[metrics] expected a float scalar for '{}', got {}", name, describe(value));
-  entry(where, name, how).values.push_back({value.view({1}).clone(), factor});
+  SMX_CHECK(value.defined() && is_float(value.dtype()) && value.numel() > 0,
+            "[metrics] expected floats for '{}', got {}", name, describe(value));
+  std::vector<Value>& values = entry(where, name, how).values;
+  SMX_CHECK(values.empty() || values.front().value.numel() == value.numel(),
+            "[metrics] '{}' of '{}' has {} elements, and had {}", name, where, value.numel(),
+            values.front().value.numel());
+  values.push_back({value.view({value.numel()}).clone(), factor});
 }
 
 void Metrics::merge(const Metrics& next) {
@@ -90,26 +94,34 @@ std::map<std::string, double> Metrics::read(const std::vector<Tensor>& besides,
   auto next = numbers.begin() + std::ssize(besides);
   numbers_of_these.assign(numbers.begin(), next);
   for (const Entry& entry : entries_) {
-    std::vector<double> values;
-    for (const Value& value : entry.values) values.push_back(value.factor * *next++);
-    all[entry.where.empty() ? entry.name : fmt::format("{}/{}", entry.where, entry.name)] =
-        combined(entry.how, values, passes_);
+    const std::int64_t size = entry.values.front().value.numel();
+    std::vector<std::vector<double>> elements(static_cast<std::size_t>(size));
+    for (const Value& value : entry.values)
+      for (std::vector<double>& values : elements) values.push_back(value.factor * *next++);
+    const std::string key = entry.where.empty() ? entry.name : fmt::format("{}/{}", entry.where, entry.name);
+    for (std::size_t i = 0; i < elements.size(); ++i)
+      all[size == 1 ? key : fmt::format("{}.{}", key, i)] = combined(entry.how, elements[i], passes_);
   }
   return all;
 }
 
-std::vector<double> read_scalars(const std::vector<Tensor>& scalars) {
-  std::vector<double> numbers(scalars.size());
+std::vector<double> read_scalars(const std::vector<Tensor>& tensors) {
+  std::vector<double> numbers;
   std::vector<Device> devices;
-  for (const Tensor& scalar : scalars)
-    if (std::ranges::find(devices, scalar.device()) == devices.end()) devices.push_back(scalar.device());
+  std::vector<std::size_t> begins;
+  for (const Tensor& tensor : tensors) {
+    if (std::ranges::find(devices, tensor.device()) == devices.end()) devices.push_back(tensor.device());
+    begins.push_back(numbers.size());
+    numbers.resize(numbers.size() + static_cast<std::size_t>(tensor.numel()));
+  }
   for (const Device device : devices) {
     Variables together;
-    std::vector<std::size_t> places;
-    for (std::size_t i = 0; i < scalars.size(); ++i) {
-      if (scalars[i].device() != device) continue;
-      together.push_back(ops::cast(Variable(scalars[i].view({1})), DType::f64));
-      places.push_back(i);
+    std::vector<std::size_t> places;  // in `numbers`, of the elements that are read here
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      if (tensors[i].device() != device) continue;
+      together.push_back(ops::cast(Variable(tensors[i].view({tensors[i].numel()})), DType::f64));
+      for (std::size_t at = 0; at < static_cast<std::size_t>(tensors[i].numel()); ++at)
+        places.push_back(begins[i] + at);
     }
     const Tensor note = noted_index_fault(device);
     if (note.defined()) together.push_back(Variable(note.to(DType::f64)));

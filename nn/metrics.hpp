@@ -26,7 +26,7 @@ class Metrics {
   static Metrics of_no_pass();
 
   // Of this pass. `where` is the path of a layer, or "train", "valid" for what belongs to the whole model. A name has
-  // one way to combine. value: float, one element, which is copied.
+  // one way to combine. value: float, any shape, which is copied; always of one size under one name.
   void add(const std::string& where, const std::string& name, double value, Combine how);
   void add(const std::string& where, const std::string& name, const Tensor& value, Combine how,
            double factor = 1.0);
@@ -37,7 +37,8 @@ class Metrics {
   void gather(const std::string& where, const std::string& name);
 
   bool empty() const { return entries_.empty(); }
-  // All values, by "where/name", or "name" where that is empty: one copy from the device, however many there are.
+  // All values, by "where/name", or "name" where that is empty, and those of several elements by "where/name.0",
+  // "where/name.1"...: one copy from the device, however many there are.
   std::map<std::string, double> read() const;
   // The same, and in the same copy the numbers of other scalars.
   std::map<std::string, double> read(const std::vector<Tensor>& besides,
@@ -45,7 +46,7 @@ class Metrics {
 
  private:
   struct Value {
-    Tensor value;  // [1]
+    Tensor value;  // [n]
     double factor;
   };
   struct Entry {
@@ -59,8 +60,8 @@ class Metrics {
   int passes_ = 1;
 };
 
-// The values of float tensors of one element each, in order, by one copy from each device. Throws Error when a kernel there
+// The elements of float tensors, one tensor after the other, by one copy from each device. Throws Error when a kernel there
 // found an index outside of its range (engine/index_fault.hpp).
-std::vector<double> read_scalars(const std::vector<Tensor>& scalars);
+std::vector<double> read_scalars(const std::vector<Tensor>& tensors);
 
 }  // namespace simsmoe::nn

@@ -1,5 +1,6 @@
 // train [CONFIG.toml] [--out DIR] [--section.key=value ...]   and   train --resume DIR
 
+#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <sstream>
@@ -28,15 +29,25 @@ Config new_config(const TrainLine& line, const std::vector<Override>& overrides)
   return config;
 }
 
+// More steps stretch the schedule: the rate at the step that was reached may be another one than it was going to be.
+void mention_jump(const Config& before, const Config& after, std::int64_t step) {
+  const double was = nn::Schedule(before.train)(step), is = nn::Schedule(after.train)(step);
+  if (std::abs(is - was) > 0.01 * was)
+    log_warn("train.steps = {} in place of {} moves the learning rate of step {} from {:.3g} to {:.3g}",
+             after.train.steps, before.train.steps, step + 1, was, is);
+}
+
 // A resumed run keeps its configuration, or it would not be the same run. It may get more steps, and its text
 // may have moved (its fingerprint must be the same).
 RunCheckpoint resumed_checkpoint(const RunFolder& folder, const std::vector<Override>& overrides) {
   allow_overrides(overrides, {"train.steps", "data.path", "data.folder"}, "train --resume");
   RunCheckpoint checkpoint = load_run_checkpoint(folder.last_checkpoint());
+  const Config before = checkpoint.config;
   apply_overrides(checkpoint.config, overrides);
   if (checkpoint.config.train.steps < checkpoint.state.step)
     throw UserError(fmt::format("--train.steps={} is less than the {} steps that {} has done",
                                 checkpoint.config.train.steps, checkpoint.state.step, folder.path()));
+  mention_jump(before, checkpoint.config, checkpoint.state.step);
   return checkpoint;
 }
 

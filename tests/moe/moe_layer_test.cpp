@@ -292,6 +292,9 @@ TEST_CASE("metrics describe the load") {
   ctx.collect_metrics = true;
   small.layer.forward(Variable(draw({1, 8, SmallLayer::kDim}, "x")), ctx);
   const auto metrics = ctx.metrics.read();
+  CHECK(metrics.at("moe/load.0") == 0.5);
+  CHECK(metrics.at("moe/load.1") == 0.5);
+  CHECK(metrics.at("moe/load.3") == 0.0);
   CHECK(metrics.at("moe/load_max") == 0.5);
   CHECK(metrics.at("moe/load_min") == 0.0);
   CHECK(metrics.at("moe/load_entropy") == doctest::Approx(std::log(2.0)));

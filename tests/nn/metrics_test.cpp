@@ -76,11 +76,28 @@ TEST_CASE("metrics: places, factors, values as they were, and what is refused") 
                                   {"valid/share", 0.5}});
   CHECK_THROWS_WITH_AS(metrics.add("layers.1", "share", 1.0, Combine::max),
                        "[metrics] 'share' of 'layers.1' is combined in two ways", Error);
-  CHECK_THROWS_WITH_AS(metrics.add("", "pair", Tensor::zeros({2}, DType::f32), Combine::mean),
-                       doctest::Contains("[metrics] expected a float scalar for 'pair'"), Error);
+  CHECK_THROWS_WITH_AS(metrics.add("", "pair", Tensor::zeros({2}, DType::i64), Combine::mean),
+                       doctest::Contains("[metrics] expected floats for 'pair'"), Error);
   Metrics other;
   other.add("layers.1", "share", 1.0, Combine::max);
   CHECK_THROWS_AS(metrics.merge(other), Error);
+}
+
+TEST_CASE(
+    "a metric of several elements is combined element by element, and read under its name and their number") {
+  Metrics all = Metrics::of_no_pass();
+  for (const double x : {1.0, 3.0}) {
+    Metrics pass;
+    pass.add("layer", "before", x, Combine::last);
+    pass.add("layer", "load", Tensor::from(std::vector<double>{x, 10.0 * x}, {2}), Combine::mean);
+    pass.add("layer", "after", 5.0 * x, Combine::last);
+    all.merge(pass);
+  }
+  CHECK(all.read() ==
+        std::map<std::string, double>{
+            {"layer/before", 3.0}, {"layer/load.0", 2.0}, {"layer/load.1", 20.0}, {"layer/after", 15.0}});
+  CHECK_THROWS_WITH_AS(all.add("layer", "load", 1.0, Combine::mean),
+                       "[metrics] 'load' of 'layer' has 1 elements, and had 2", Error);
 }
 
 TEST_CASE("read_scalars brings an index fault of the same device to light, once") {
@@ -96,7 +113,7 @@ TEST_CASE("read_scalars brings an index fault of the same device to light, once"
 
 TEST_CASE("read_scalars: in order, whatever their dtypes and shapes") {
   CHECK(read_scalars({Tensor::full({}, 1.5, DType::f32), Tensor::full({1, 1}, 1e300, DType::f64),
-                      Tensor::full({1}, -2.0, DType::bf16)}) == std::vector<double>{1.5, 1e300, -2.0});
+                      Tensor::full({2}, -2.0, DType::bf16)}) == std::vector<double>{1.5, 1e300, -2.0, -2.0});
   CHECK(read_scalars({}).empty());
 }
 
