@@ -1,5 +1,5 @@
 # The commands of this project in one word each; how they work is in CMakeLists.txt and CMakePresets.json.
-.PHONY: help build train test sanitize bench fuzz lint format format-check tidy install install-dev
+.PHONY: help build train test sanitize bench fuzz mutate lint format format-check tidy install install-dev
 .DEFAULT_GOAL := help
 
 SOURCES = $(shell find engine ops nn moe apps tests -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh')
@@ -27,6 +27,9 @@ bench: build    ## measure training speed against this machine's peak, and PyTor
 fuzz: install-dev build/fuzz/build.ninja  ## feed random input to the readers, a minute each
 	@cmake --build --preset fuzz
 	@ctest --preset fuzz
+
+mutate: install  ## plant single mistakes, one at a time, and see whether the tests notice: SEED=1 COUNT=100
+	@tests/mutation/mutate.py --seed $(or $(SEED),1) --count $(or $(COUNT),100)
 
 lint: install build/release/build.ninja  ## layering, sizes, completeness of cases, routers and reads from devices
 	@ctest --preset release --label-regex lint --verbose
