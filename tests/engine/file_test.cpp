@@ -1,8 +1,11 @@
 #include "engine/file.hpp"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
+#include <fstream>
+#include <thread>
 #include <vector>
 
 #include "tests/engine/support.hpp"
@@ -49,6 +52,29 @@ TEST_CASE("file: what was written is read") {
   replace(path, {});
   CHECK(read_file(path).empty());
   CHECK(files_in(folder) == 1);
+}
+
+TEST_CASE("file: a stream is read to its end, however it arrives") {
+  const testing::TemporaryFolder folder;
+  const std::string pipe = folder.file("pipe"), text(300'000, 'x');
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::thread writer([&] {
+    std::ofstream out(pipe);
+    out << text.substr(0, 10) << std::flush << text.substr(10);
+  });
+  CHECK(read_file(pipe) == text);
+  writer.join();
+}
+
+TEST_CASE("file: what stands where the new file is written first is not written through") {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.file("a"), precious = folder.file("precious");
+  replace(precious, {"of somebody"});
+  std::filesystem::create_symlink(precious, path + ".tmp");
+  replace(path, {"new"});
+  CHECK(read_file(path) == "new");
+  CHECK(!std::filesystem::is_symlink(path));
+  CHECK(read_file(precious) == "of somebody");
 }
 
 TEST_CASE("file: a full disk is one error, and the old file stays") {
