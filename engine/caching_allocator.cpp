@@ -41,8 +41,10 @@ void* CachingAllocator::allocate(std::size_t bytes) {
       flush_locked();
       block = runtime_.allocate(size + kSentinelBytes);
     }
-    SMX_CHECK(block != nullptr, "[allocator] out of memory: {} bytes wanted, {} in use, {} bytes at the peak",
-              size, stats_.in_use_bytes, stats_.peak_bytes);
+    if (block == nullptr)
+      throw OutOfMemory(
+          fmt::format("[allocator] out of memory: {} bytes wanted, {} in use, {} bytes at the peak", size,
+                      stats_.in_use_bytes, stats_.peak_bytes));
     stats_.reserved_bytes += size;
   }
   stats_.in_use_bytes += size;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/check.hpp"
 #include "engine/device.hpp"
 
 namespace simsmoe {
@@ -22,6 +23,12 @@ struct AllocatorStats {
   std::uint64_t cache_hits = 0;    // of which served from the cache
 };
 
+// A device has no more memory; the message has the numbers. What would help is known above.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 class CachingAllocator {
  public:
   CachingAllocator(DeviceRuntime& runtime, Device device) : runtime_(runtime), device_(device) {}
@@ -29,7 +36,7 @@ class CachingAllocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  // Throws Error with the statistics when the device is out of memory even after flushing the cache.
+  // Throws OutOfMemory with the statistics when the device is out of memory even after flushing the cache.
   void* allocate(std::size_t bytes);
   void deallocate(void* pointer, std::size_t bytes);  // bytes as passed to allocate()
   void flush();                                       // returns the cached blocks to the device

@@ -2,11 +2,16 @@
 
 #include <cstdio>
 
-namespace simsmoe::detail {
+namespace simsmoe {
 
-void log_line(LogLevel level, std::string_view text) {
-  const std::string line = fmt::format("{}{}\n", level == LogLevel::warning ? "warning: " : "", text);
-  std::fwrite(line.data(), 1, line.size(), stderr);
+// fmt::print would throw where the other end is closed.
+void write_to_stderr(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
 }
 
-}  // namespace simsmoe::detail
+void detail::log_line(LogLevel level, std::string_view text) {
+  write_to_stderr(fmt::format("{}{}\n", level == LogLevel::warning ? "warning: " : "", text));
+}
+
+}  // namespace simsmoe

@@ -1,6 +1,7 @@
 #pragma once
 // Lines for the person at the terminal, on stderr: stdout belongs to results. Nothing outside of apps prints
-// in any other way. Each line leaves in one write, so lines of several threads do not mix.
+// in any other way. Each line leaves in one write, so lines of several threads do not mix. A stderr that nobody reads any
+// more is no error.
 
 #include <fmt/format.h>
 
@@ -8,6 +9,9 @@
 #include <utility>
 
 namespace simsmoe {
+
+// To stderr, as it is.
+void write_to_stderr(std::string_view text);
 
 namespace detail {
 enum class LogLevel : unsigned char { info, warning };

@@ -94,7 +94,7 @@ TEST_CASE("allocator: flushes its cache before it gives up") {
     a.deallocate(a.allocate(6000), 6000);
     void* big = a.allocate(8000);  // fits only once the cached block is returned
     CHECK(device.blocks() == 1);
-    const std::string message = testing::message_of([&] { a.allocate(4000); });
+    const std::string message = testing::message_of<OutOfMemory>([&] { a.allocate(4000); });
     CHECK(testing::contains(message, "[allocator] out of memory: 4096 bytes wanted, 8192 in use"));
     a.deallocate(big, 8000);
   }
