@@ -229,7 +229,7 @@ TensorFile parse(std::string_view file, bool require_checksum) {
   // Either mark tells a file of ours, so that one damaged byte cannot hide that there is a checksum.
   const bool marked = reader.metadata.erase(std::string(kChecksumKey)) > 0 ||
                       header.substr(std::min(kHeaderStart.size(), header.size())).starts_with(kAlgorithm);
-  SMX_CHECK(marked || !require_checksum, "there is no checksum");
+  SMX_CHECK(marked || !require_checksum, "there is no checksum: it was not written by this program");
   SMX_CHECK(!marked || checksum_matches(file), "damaged: the checksum does not match");
 
   TensorFile result{{}, std::move(reader.metadata)};
@@ -286,6 +286,13 @@ const Tensor& TensorFile::at(std::string_view name) const {
   const Tensor* found = find(name);
   SMX_CHECK(found != nullptr, "[safetensors] the file has no tensor '{}'", name);
   return *found;
+}
+
+bool may_be_safetensors(std::string_view bytes) {
+  if (bytes.size() <= kLengthBytes || bytes[kLengthBytes] != '{') return false;
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  return length <= kMaxHeaderBytes || bytes.substr(kLengthBytes).starts_with(kHeaderStart);
 }
 
 TensorFile parse_safetensors(std::string_view bytes, const std::string& source, bool require_checksum) {

@@ -32,6 +32,9 @@ TensorFile read_safetensors(const std::string& path, bool require_checksum = fal
 TensorFile parse_safetensors(std::string_view bytes, const std::string& source,
                              bool require_checksum = false);
 
+// Whether a file with these bytes, or this beginning, is one, if perhaps a damaged one.
+bool may_be_safetensors(std::string_view bytes);
+
 // Writes to `path + ".tmp"`, syncs, renames, syncs the folder: after a crash at any moment the old or the new
 // file is whole. Adds the checksum. Throws Error (disk full, no permission) and removes the temporary file;
 // the old file stays.

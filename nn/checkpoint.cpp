@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "engine/file.hpp"
+
 namespace simsmoe::nn {
 
 namespace {
@@ -58,7 +60,13 @@ void save_checkpoint(const std::string& path, const ParameterStore& store, const
 }
 
 Checkpoint load_checkpoint(const std::string& path) {
-  TensorFile file = read_safetensors(path, /*require_checksum=*/true);
+  const std::string bytes = read_file(path);
+  if (!may_be_safetensors(bytes))
+    throw UserError(
+        fmt::format("{} is not a checkpoint: expected a run folder or one of its "
+                    "checkpoints/*.safetensors",
+                    path));
+  TensorFile file = parse_safetensors(bytes, path, /*require_checksum=*/true);
   check_format(path, file);
   Checkpoint checkpoint;
   for (NamedTensor& tensor : file.tensors) {

@@ -154,6 +154,11 @@ TEST_CASE("damaged and foreign files are refused") {
     file.write(bad);
     CHECK_THROWS_AS(load_checkpoint(file.path()), UserError);
   }
+  for (const char* other : {"", "a text", "12345678{\"no\": \"header\"}"}) {
+    file.write(other);
+    CHECK_THROWS_WITH_AS(load_checkpoint(file.path()),
+                         doctest::Contains(" is not a checkpoint: expected a run"), UserError);
+  }
   file.write(good);
   CHECK_NOTHROW(load_checkpoint(file.path()));
 }
