@@ -1,44 +1,50 @@
-// What SIGINT and SIGTERM do while a run lasts. A signal handler can reach nothing but a global.
+// What signals do while a run lasts. A signal handler can reach nothing but a global.
 
 #include "apps/interrupt.hpp"
 
 #include <unistd.h>
 
 #include <atomic>
-#include <csignal>
 
 namespace simsmoe::app {
 
 namespace {
 
-std::atomic<int> requests{0};
-static_assert(std::atomic<int>::is_always_lock_free);
+std::atomic<bool> requested{false}, ctrl_c_was{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 
-void on_signal(int) {
-  if (requests.fetch_add(1) > 0) ::_exit(kInterruptedExitCode);
+void on_signal(int signal) {
+  if (signal == SIGINT && ctrl_c_was.exchange(true)) ::_exit(kInterruptedExitCode);
+  requested = true;
 }
 
-void handle(int signal, void (*handler)(int)) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
-  ::sigaction(signal, &action, nullptr);
+// Under nohup nobody wants to hear of the terminal.
+void (*unless_ignored(int signal, void (*handler)(int)))(int) {
+  struct sigaction now {};
+  ::sigaction(signal, nullptr, &now);
+  return now.sa_handler == SIG_IGN ? SIG_IGN : handler;
 }
 
 }  // namespace
 
-InterruptRequests::InterruptRequests() {
-  requests = 0;
-  handle(SIGINT, on_signal);
-  handle(SIGTERM, on_signal);
+SignalHandler::SignalHandler(int signal, void (*handler)(int)) : signal_(signal), before_{} {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(signal_, &action, &before_);
 }
+
+SignalHandler::~SignalHandler() { ::sigaction(signal_, &before_, nullptr); }
+
+InterruptRequests::InterruptRequests()
+    : ctrl_c_(SIGINT, on_signal),
+      terminate_(SIGTERM, on_signal),
+      hang_up_(SIGHUP, unless_ignored(SIGHUP, on_signal)) {}
 
 InterruptRequests::~InterruptRequests() {
-  handle(SIGINT, SIG_DFL);
-  handle(SIGTERM, SIG_DFL);
-  requests = 0;  // they were for this command
+  requested = ctrl_c_was = false;  // they were for this command
 }
 
-bool InterruptRequests::pending() { return requests > 0; }
+bool InterruptRequests::pending() { return requested; }
 
 }  // namespace simsmoe::app

@@ -1,10 +1,12 @@
 // simsmoe_app COMMAND ...: exit code 0 fine, 2 the user's mistake, 1 everything else, 130 interrupted.
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -13,7 +15,9 @@
 
 #include "apps/commands/command_line.hpp"
 #include "apps/manifest.hpp"
+#include "engine/caching_allocator.hpp"
 #include "engine/check.hpp"
+#include "engine/log.hpp"
 
 namespace {
 
@@ -42,12 +46,29 @@ int run(Arguments arguments) {
   const auto& table = simsmoe::app::commands();
   const auto command = std::ranges::find(table, std::string_view(name), &Command::name);
   if (command == table.end()) {
-    if (!name.empty()) fmt::print(stderr, "error: unknown command '{}'\n\n", name);
-    fmt::print(stderr, "{}", usage());
+    const std::string complaint = name.empty() ? "" : fmt::format("error: unknown command '{}'\n\n", name);
+    simsmoe::write_to_stderr(complaint + usage());
     return 2;
   }
   arguments.erase(arguments.begin());
   return command->run(std::move(arguments));
+}
+
+constexpr const char* kLessMemory =
+    "make the model (model.dim, model.layers, moe.experts, moe.hidden), train.batch or train.seq smaller, or "
+    "set train.recompute = \"sublayers\"";
+
+int fail(int exit_code, const std::string& message) {
+  simsmoe::write_to_stderr(fmt::format("error: {}\n", message));
+  return exit_code;
+}
+
+// A standard stream that is closed (>&-) would be the next file that is opened: what is meant for the terminal would be
+// written into it. Opened the wrong way round, it stays the error that it was to read or write there.
+void keep_standard_streams_free() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) == -1 && errno == EBADF)
+      ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 }  // namespace
@@ -55,19 +76,18 @@ int run(Arguments arguments) {
 int main(int argc, char** argv) {
   // A file that would grow beyond the limit is an error of write(), with a message, like a full disk.
   std::signal(SIGXFSZ, SIG_IGN);
+  keep_standard_streams_free();
   try {
     return run(Arguments(argv + 1, argv + argc));
   } catch (const simsmoe::UserError& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 2;
+    return fail(2, error.what());
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "error: cannot use {}: {}\n", error.path1().string(), error.code().message());
-    return 2;
+    return fail(2, fmt::format("cannot use {}: {}", error.path1().string(), error.code().message()));
+  } catch (const simsmoe::OutOfMemory& error) {
+    return fail(1, fmt::format("{}; {}", error.what(), kLessMemory));
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "error: out of memory: make the model, the batch or the sequence smaller\n");
-    return 1;
+    return fail(1, fmt::format("out of memory; {}", kLessMemory));
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
+    return fail(1, error.what());
   }
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdio>
 
 #include "engine/log.hpp"
 
@@ -30,9 +29,8 @@ void Progress::advance(std::int64_t step, const std::string& status) {
   const auto filled = static_cast<std::size_t>(kBarWidth * step / steps_);
   const std::string bar =
       std::string(filled, '#') + std::string(static_cast<std::size_t>(kBarWidth) - filled, '.');
-  fmt::print(stderr, "\r\x1b[K[{}] {}/{}  {}  {} left", bar, step, steps_, status,
-             duration_text(elapsed / done * left));
-  std::fflush(stderr);
+  write_to_stderr(fmt::format("\r\x1b[K[{}] {}/{}  {}  {} left", bar, step, steps_, status,
+                              duration_text(elapsed / done * left)));
   drawn_ = now;
   visible_ = true;
 }
@@ -43,7 +41,7 @@ void Progress::line(const std::string& text) {
 }
 
 void Progress::clear() {
-  if (visible_) fmt::print(stderr, "\r\x1b[K");
+  if (visible_) write_to_stderr("\r\x1b[K");
   visible_ = false;
 }
 

@@ -38,11 +38,17 @@ bool TrainingRun::step() {
     const bool interrupted = InterruptRequests::pending();
     after_step(report, interrupted);
     return interrupted;
-  } catch (const UserError&) {
-    throw;
+  } catch (const UserError& error) {
+    throw UserError(error.what() + last_good());
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.what() + last_good());
   } catch (const Error& error) {
-    throw Error(fmt::format("{}; the last good checkpoint is {}", error.what(), folder_.last_checkpoint()));
+    throw Error(error.what() + last_good());
   }
+}
+
+std::string TrainingRun::last_good() const {
+  return fmt::format("; the last good checkpoint is {}", folder_.last_checkpoint());
 }
 
 // The log line comes before the checkpoint: a crash between the two leaves lines behind the checkpoint's

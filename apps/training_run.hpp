@@ -26,7 +26,8 @@ class TrainingRun {
  private:
   using Json = nlohmann::ordered_json;
 
-  bool step();  // and what is due after it; returns whether an interrupt was asked for
+  bool step();                    // and what is due after it; returns whether an interrupt was asked for
+  std::string last_good() const;  // what an error that ends the run says at its end
   void after_step(const StepReport& report, bool interrupted);
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);

@@ -3,8 +3,10 @@
 #include "apps/commands/command_line.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 
 #include "engine/parallel_for.hpp"
 
@@ -22,6 +24,13 @@ bool parse(CLI::App& line, Arguments arguments) {
         fmt::format("{} (simsmoe_app {} --help shows what is possible)", error.what(), line.get_name()));
   }
   return true;
+}
+
+CLI::Validator not_empty() {
+  const auto problem = [](const std::string& text) {
+    return text.empty() ? std::string("expected a name, got nothing") : std::string();
+  };
+  return {problem, ""};
 }
 
 CLI::Validator whole_number(std::int64_t low, std::int64_t high) {
@@ -47,9 +56,13 @@ void Machine::add_options(CLI::App& line) {
 Device Machine::use(int otherwise) const {
   const int count = threads > 0 ? threads : otherwise;
   if (count > 0) set_num_threads(count);
-  const Device chosen = device_from_name(device);
-  runtime(chosen);
-  return chosen;
+  try {
+    const Device chosen = device_from_name(device);
+    runtime(chosen);
+    return chosen;
+  } catch (const UserError& error) {
+    throw UserError(fmt::format("--device: {}", error.what()));
+  }
 }
 
 void allow_overrides(const std::vector<Override>& overrides, const std::vector<std::string>& prefixes,
@@ -61,8 +74,11 @@ void allow_overrides(const std::vector<Override>& overrides, const std::vector<s
 }
 
 void print_result(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw Error("cannot write to standard output");
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+  const int reason = errno;
+  const std::string message = fmt::format("cannot write to standard output: {}", std::strerror(reason));
+  if (reason == EPIPE || reason == EBADF || reason == EIO) throw OutputClosed(message);  // EIO: a terminal
+  throw Error(message);
 }
 
 }  // namespace simsmoe::app

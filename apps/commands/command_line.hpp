@@ -10,6 +10,7 @@
 
 #include "apps/commands/commands.hpp"
 #include "apps/config_io.hpp"
+#include "engine/check.hpp"
 #include "engine/device.hpp"
 
 namespace simsmoe::app {
@@ -18,7 +19,9 @@ namespace simsmoe::app {
 // asked for and has been printed.
 bool parse(CLI::App& line, Arguments arguments);
 
-// What an option may be: a whole number from `low` to `high`.
+// What an option may be: any text but none. An unset variable (--out "$RUN") is no choice.
+CLI::Validator not_empty();
+// A whole number from `low` to `high`.
 CLI::Validator whole_number(std::int64_t low, std::int64_t high = std::numeric_limits<std::int64_t>::max());
 
 // --threads and --device, of train, evaluate and generate.
@@ -36,7 +39,13 @@ struct Machine {
 void allow_overrides(const std::vector<Override>& overrides, const std::vector<std::string>& prefixes,
                      const std::string& command);
 
-// Writes to stdout. Throws Error when that fails (a full disk behind a redirection).
+// Nobody reads what a command prints: the other end is closed, or there never was one (>&-).
+class OutputClosed : public Error {
+ public:
+  using Error::Error;
+};
+
+// Writes to stdout. Throws Error when that fails (a full disk behind a redirection), OutputClosed when nobody reads it.
 void print_result(const std::string& text);
 
 }  // namespace simsmoe::app

@@ -88,19 +88,27 @@ void announce(const Trainer& trainer, const std::string& folder) {
     log_info("steps {} to {}, run folder {}", trainer.state().step + 1, trainer.config().train.steps, folder);
 }
 
+// The training is done and saved, whoever reads of it.
+void print_if_read(const std::string& text) {
+  try {
+    print_result(text);
+  } catch (const OutputClosed&) {
+  }
+}
+
 void print_summary(const Task& task, const std::string& folder) {
   std::string lines = task.summary();
   if (const std::string sample = task.sample(); !sample.empty())
     lines += fmt::format("sample      {}\n", sample);
-  print_result(lines + fmt::format("run folder  {}\n", folder));
+  print_if_read(lines + fmt::format("run folder  {}\n", folder));
 }
 
 void print_profile(const std::string& trace_file) {
   profile::stop();
   std::ostringstream table;
   profile::print_table(table);
-  print_result(table.str());
   profile::write_chrome_trace(trace_file);
+  print_if_read(table.str());
 }
 
 }  // namespace
@@ -118,7 +126,8 @@ int train_command(Arguments arguments) {
   app.footer(config_help());
   if (!parse(app, std::move(arguments))) return 0;
 
-  const InterruptRequests interrupts;  // from here on, so that no run folder is left without a checkpoint
+  const SignalHandler no_reader(SIGPIPE, SIG_IGN);  // `| head` ends no training
+  std::optional<InterruptRequests> interrupts;      // from when there is something to be saved
   std::optional<FolderLock> lock;
   std::optional<Trainer> trainer;
   std::unique_ptr<TrainingRun> run;
@@ -130,6 +139,7 @@ int train_command(Arguments arguments) {
     RunCheckpoint checkpoint = resumed_checkpoint(folder, overrides);
     const Device device = line.machine.use(checkpoint.threads);
     trainer.emplace(std::move(checkpoint), device);
+    interrupts.emplace();
     run = std::make_unique<TrainingRun>(*trainer, folder);
   } else {
     const Config config = new_config(line, overrides);
@@ -137,6 +147,7 @@ int train_command(Arguments arguments) {
     path = line.out.empty() ? RunFolder::next_free(run_name(line, config)) : line.out;
     RunFolder::check_free(path);
     trainer.emplace(config, device);
+    interrupts.emplace();
     run = begin(*trainer, path, lock);
   }
   announce(*trainer, path);

@@ -28,6 +28,29 @@ class Program {
       : out_(folder / "stdout"), err_(folder / "stderr") {
     std::vector<std::string> words{SIMSMOE_APP};
     words.insert(words.end(), arguments.begin(), arguments.end());
+    start(folder, std::move(words), file_limit);
+  }
+
+  // The same of a line of bash, in which $app is the binary.
+  static Program shell(const TemporaryFolder& folder, const std::string& line) {
+    Program program(folder);
+    program.start(folder, {"/bin/bash", "-c", "app=" SIMSMOE_APP "; " + line}, RLIM_INFINITY);
+    return program;
+  }
+
+  void send(int signal) const { ::kill(process_, signal); }
+
+  ProgramResult wait() {
+    int status = 0;
+    ::waitpid(process_, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out_),
+            read_file(err_)};
+  }
+
+ private:
+  explicit Program(const TemporaryFolder& folder) : out_(folder / "stdout"), err_(folder / "stderr") {}
+
+  void start(const TemporaryFolder& folder, std::vector<std::string> words, rlim_t file_limit) {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -42,18 +65,8 @@ class Program {
     ::_exit(127);
   }
 
-  void send(int signal) const { ::kill(process_, signal); }
-
-  ProgramResult wait() {
-    int status = 0;
-    ::waitpid(process_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out_),
-            read_file(err_)};
-  }
-
- private:
   std::string out_, err_;
-  pid_t process_;
+  pid_t process_ = -1;
 };
 
 }  // namespace simsmoe::app

@@ -1,0 +1,122 @@
+// What comes from outside while the program runs: signals, a terminal that is closed, readers who go away.
+
+#include <pty.h>
+
+#include "apps/run_checkpoint.hpp"
+#include "tests/apps/workplace.hpp"
+
+using namespace simsmoe;
+using namespace simsmoe::app;
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::int64_t saved_step(const Workplace& place) {
+  return load_run_checkpoint(place.folder / "run/checkpoints/last.safetensors").state.step;
+}
+
+// The last line of the log and the last checkpoint are of one step: nothing was lost.
+void check_saved(const Workplace& place) {
+  CHECK(saved_step(place) > 0);
+  CHECK(place.metrics().back()["step"] == saved_step(place));
+}
+
+void wait_for_log(const Workplace& place, std::uintmax_t bytes) {
+  for (int i = 0; i < 1000; ++i) {
+    std::error_code missing;
+    if (fs::file_size(place.folder / "run/metrics.jsonl", missing) > bytes && !missing) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  FAIL("the training does not log");
+}
+
+const std::string kEndless =
+    "train tiny.toml --out run --threads 1 --train.steps=1000000 --train.schedule=constant "
+    "--train.save_every=0 --train.eval_every=0";
+
+}  // namespace
+
+TEST_CASE("SIGINT, SIGTERM and SIGHUP finish the step, save and exit with 130") {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    CAPTURE(signal);
+    const Workplace place;
+    Program program = place.start_endless({"--train.save_every=0", "--train.eval_every=0"});
+    program.send(signal);
+    if (signal != SIGINT) program.send(signal);  // `timeout` and a closing terminal send theirs twice
+    const ProgramResult result = program.wait();
+    CHECK(result.exit_code == 130);
+    CHECK(result.err.find("go on with: simsmoe_app train --resume run") != std::string::npos);
+    check_saved(place);
+  }
+}
+
+TEST_CASE("under nohup a closed terminal is nobody's business") {
+  const Workplace place;
+  Program program = Program::shell(place.folder, "trap '' HUP; exec $app " + kEndless);
+  wait_for_log(place, 2000);
+  program.send(SIGHUP);
+  wait_for_log(place, fs::file_size(place.folder / "run/metrics.jsonl") + 5000);
+  program.send(SIGTERM);
+  CHECK(program.wait().exit_code == 130);
+  check_saved(place);
+}
+
+TEST_CASE("a training whose terminal is closed saves, though there is nowhere to say so") {
+  const Workplace place;
+  int terminal = -1;
+  const pid_t process = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (process == 0) {
+    const std::string line = std::string("exec " SIMSMOE_APP " ") + kEndless;
+    if (::chdir(place.folder.path.c_str()) == 0) ::execl("/bin/bash", "bash", "-c", line.c_str(), nullptr);
+    ::_exit(127);
+  }
+  // A terminal that nobody reads is full after a while: the bar is read away.
+  std::thread reader([&] {
+    char text[4096];
+    while (!fs::exists(place.folder / "run/metrics.jsonl") ||
+           fs::file_size(place.folder / "run/metrics.jsonl") < 5000)
+      if (::read(terminal, text, sizeof text) <= 0) break;
+  });
+  reader.join();
+  ::close(terminal);
+  int status = 0;
+  ::waitpid(process, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
+  check_saved(place);
+}
+
+TEST_CASE("readers who go away end no training") {
+  for (const char* end : {"2>&1 | head -n 1", "2>&1 | true", "2> >(true) | true", "| true"}) {
+    CAPTURE(end);
+    const Workplace place;
+    const ProgramResult result = place.shell(
+        fmt::format("$app train tiny.toml --out run --threads 1 {}; exit ${{PIPESTATUS[0]}}", end));
+    CHECK_MESSAGE(result.exit_code == 0, result.err);
+    CHECK(saved_step(place) == 40);
+    CHECK(place.metrics().size() == 40);
+  }
+}
+
+TEST_CASE("standard streams that are closed are not mistaken for files") {
+  const Workplace place;
+  const ProgramResult result =
+      place.shell("$app train tiny.toml --out run --threads 1 --profile trace.json 0<&- >&- 2>&-");
+  CHECK(result.exit_code == 0);
+  CHECK(place.metrics().size() == 40);  // which are all JSON
+  CHECK(saved_step(place) == 40);
+  CHECK(json::parse(read_file(place.folder / "trace.json")).size() > 0);
+  const ProgramResult refused = place.shell("$app evaluate run --threads 1 >&-");
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.err == "error: cannot write to standard output: Bad file descriptor\n");
+}
+
+TEST_CASE("a command whose output nobody reads any more ends at once, as others do") {
+  const Workplace place(true);
+  const ProgramResult result =
+      place.shell("$app generate run --tokens 1000000000 --threads 1 | head -c 10; exit ${PIPESTATUS[0]}");
+  CHECK(result.exit_code == 128 + SIGPIPE);
+  CHECK(result.out.size() == 10);
+  CHECK(result.err.empty());
+}
