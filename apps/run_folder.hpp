@@ -1,7 +1,10 @@
 #pragma once
-// A run is a folder: config.toml (resolved), manifest.json, metrics.jsonl and checkpoints/. See README.md.
+// A run is a folder: config.toml (resolved), manifest.json, metrics.jsonl and checkpoints/. See README.md. A run writes its
+// own files only: it begins in a folder that it makes or that is empty, and takes back nothing but what it wrote.
 
+#include <functional>
 #include <string>
+#include <vector>
 
 namespace simsmoe::app {
 
@@ -12,10 +15,10 @@ class RunFolder {
   static void check_free(const std::string& path);
   // Makes the folder. Throws UserError when it is not free or cannot be made.
   static RunFolder create(const std::string& path);
+  // The same as "runs/<name>-<n>" with the smallest n >= 1 that nothing has, nor any run that begins at the same time.
+  static RunFolder create_next(const std::string& name);
   // Throws UserError when `path` is not the folder of a run.
   static RunFolder open(const std::string& path);
-  // "runs/<name>-<n>" with the smallest n >= 1 that is free.
-  static std::string next_free(const std::string& name);
 
   const std::string& path() const { return path_; }
   std::string config() const { return path_ + "/config.toml"; }
@@ -24,14 +27,19 @@ class RunFolder {
   std::string last_checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
   std::string best_checkpoint() const { return path_ + "/checkpoints/best.safetensors"; }
 
-  // Takes back what create() made: for a run that fails before its first checkpoint. A folder that was there
-  // before, empty, stays so.
-  void remove() const;
+  bool is_new() const { return new_; }  // made by create(), not opened
+  // What a new run begins with, the first checkpoint before all else: a folder without one is nobody's. When one of the
+  // files cannot be written, those that were, and the folders that create() made, are gone again.
+  void begin(const std::function<void(const std::string& path)>& save_checkpoint, const std::string& config,
+             const std::string& manifest) const;
 
  private:
-  RunFolder(std::string path, bool made) : path_(std::move(path)), made_(made) {}
+  RunFolder(std::string path, bool is_new, std::vector<std::string> made = {})
+      : path_(std::move(path)), new_(is_new), made_(std::move(made)) {}
+
   std::string path_;
-  bool made_;  // by create()
+  bool new_;
+  std::vector<std::string> made_;  // folders, by create(), the outermost first
 };
 
 // The checkpoint that DIR|CHECKPOINT means: a file itself, of a run its best one, or its last while there is

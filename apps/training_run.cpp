@@ -10,18 +10,40 @@
 
 namespace simsmoe::app {
 
-TrainingRun::TrainingRun(Trainer& trainer, RunFolder folder)
-    : trainer_(trainer),
-      folder_(std::move(folder)),
-      metrics_(folder_.metrics(), trainer.state().step),
-      progress_(trainer.state().step, trainer.config().train.steps) {
+namespace {
+
+// Whether config.toml, with whatever notes of a person, holds these values.
+bool says(const std::string& file, const std::string& config) {
+  try {
+    Config written;
+    read_config(written, read_file(file), file, FormerNames::accept);
+    return dump_config(written) == config;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+// The folder with the files that a run has from its beginning.
+RunFolder prepared(Trainer& trainer, RunFolder folder) {
   const std::string config = dump_config(trainer.config());
   const std::string manifest = manifest_of(trainer).dump(2) + "\n";
+  if (folder.is_new()) {
+    folder.begin([&](const std::string& path) { trainer.save(path, true); }, config, manifest);
+    return folder;
+  }
   const std::string_view config_pieces[] = {config}, manifest_pieces[] = {manifest};
-  replace_file(folder_.config(), config_pieces);
-  replace_file(folder_.manifest(), manifest_pieces);
-  if (trainer.state().step == 0) trainer.save(folder_.last_checkpoint(), true);
+  if (!says(folder.config(), config)) replace_file(folder.config(), config_pieces);
+  replace_file(folder.manifest(), manifest_pieces);
+  return folder;
 }
+
+}  // namespace
+
+TrainingRun::TrainingRun(Trainer& trainer, RunFolder folder)
+    : trainer_(trainer),
+      folder_(prepared(trainer, std::move(folder))),
+      metrics_(folder_.metrics(), trainer.state().step),
+      progress_(trainer.state().step, trainer.config().train.steps) {}
 
 bool TrainingRun::run() {
   while (!trainer_.finished()) {

@@ -1,5 +1,6 @@
 // train [CONFIG.toml] [--out DIR] [--section.key=value ...]   and   train --resume DIR
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "apps/folder_lock.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/training_run.hpp"
+#include "engine/file.hpp"
 #include "engine/log.hpp"
 #include "engine/profile.hpp"
 
@@ -39,10 +41,32 @@ void mention_jump(const Config& before, const Config& after, std::int64_t step) 
 
 // A resumed run keeps its configuration, or it would not be the same run. It may get more steps, and its text
 // may have moved (its fingerprint must be the same).
+const std::vector<std::string> kResumable{"train.steps", "data.path", "data.folder"};
+
+// Nothing reads config.toml back. A person who edits it expects otherwise, and is told before it is written again.
+void check_not_edited(const RunFolder& folder, const RunCheckpoint& checkpoint) {
+  if (!std::filesystem::exists(folder.config())) return;
+  Config edited, begun = checkpoint.config;
+  read_config(edited, read_file(folder.config()), folder.config(), FormerNames::accept);
+  const nn::FieldList fields = begun.fields(), edited_fields = edited.fields();
+  for (const nn::Field& field : fields.all()) {
+    const std::string then = nn::value_text(field), now = nn::value_text(edited_fields.at(field.name));
+    if (now == then) continue;
+    if (std::ranges::find(kResumable, field.name) == kResumable.end())
+      throw UserError(fmt::format(
+          "{} was edited, {} = {} instead of {}: a resumed run keeps its configuration; take the edit "
+          "back, or begin another run with train {}",
+          folder.config(), field.name, now, then, folder.config()));
+    log_warn("{} has {} = {}, but this run {}; --{} changes it", folder.config(), field.name, now, then,
+             field.name);
+  }
+}
+
 RunCheckpoint resumed_checkpoint(const RunFolder& folder, const std::vector<Override>& overrides) {
-  allow_overrides(overrides, {"train.steps", "data.path", "data.folder"}, "train --resume");
+  allow_overrides(overrides, kResumable, "train --resume");
   RunCheckpoint checkpoint = load_run_checkpoint(folder.last_checkpoint());
   const Config before = checkpoint.config;
+  check_not_edited(folder, checkpoint);
   apply_overrides(checkpoint.config, overrides);
   if (checkpoint.config.train.steps < checkpoint.state.step)
     throw UserError(fmt::format("--train.steps={} is less than the {} steps that {} has done",
@@ -51,21 +75,11 @@ RunCheckpoint resumed_checkpoint(const RunFolder& folder, const std::vector<Over
   return checkpoint;
 }
 
+// After the file of the configuration, or else the text's; a stream or a pattern has no name to take.
 std::string run_name(const TrainLine& line, const Config& config) {
-  return line.config.empty() ? config.data.name : std::filesystem::path(line.config).stem().string();
-}
-
-// The folder is made when all else is well, and taken back when its first checkpoint cannot be written.
-std::unique_ptr<TrainingRun> begin(Trainer& trainer, const std::string& path,
-                                   std::optional<FolderLock>& lock) {
-  const RunFolder folder = RunFolder::create(path);
-  lock.emplace(path, IfLocked::refuse);
-  try {
-    return std::make_unique<TrainingRun>(trainer, folder);
-  } catch (...) {
-    folder.remove();
-    throw;
-  }
+  for (const std::string& file : {line.config, config.data.path})
+    if (std::filesystem::is_regular_file(file)) return std::filesystem::path(file).stem().string();
+  return config.data.name;
 }
 
 void announce(const Trainer& trainer, const std::string& folder) {
@@ -117,11 +131,16 @@ int train_command(Arguments arguments) {
   const std::vector<Override> overrides = take_overrides(arguments);
   CLI::App app{"Trains a decoder on text.", "train"};
   TrainLine line;
-  app.add_option("CONFIG", line.config, "TOML file; without one all keys have their defaults");
-  app.add_option("--out", line.out, "run folder to make; default: the next free runs/NAME-N");
-  app.add_option("--resume", line.resume, "go on with the run of this folder")->excludes("CONFIG", "--out");
+  app.add_option("CONFIG", line.config, "TOML file; without one all keys have their defaults")
+      ->check(not_empty());
+  app.add_option("--out", line.out, "run folder to make; default: the next free runs/NAME-N")
+      ->check(not_empty());
+  app.add_option("--resume", line.resume, "go on with the run of this folder")
+      ->check(not_empty())
+      ->excludes("CONFIG", "--out");
   app.add_option("--profile", line.profile,
-                 "time every op: a table at the end, and this file for chrome://tracing; for short runs");
+                 "time every op: a table at the end, and this file for chrome://tracing; for short runs")
+      ->check(not_empty());
   line.machine.add_options(app);
   app.footer(config_help());
   if (!parse(app, std::move(arguments))) return 0;
@@ -144,11 +163,14 @@ int train_command(Arguments arguments) {
   } else {
     const Config config = new_config(line, overrides);
     const Device device = line.machine.use();
-    path = line.out.empty() ? RunFolder::next_free(run_name(line, config)) : line.out;
-    RunFolder::check_free(path);
+    if (!line.out.empty()) RunFolder::check_free(line.out);
     trainer.emplace(config, device);
     interrupts.emplace();
-    run = begin(*trainer, path, lock);
+    const RunFolder folder =
+        line.out.empty() ? RunFolder::create_next(run_name(line, config)) : RunFolder::create(line.out);
+    path = folder.path();
+    lock.emplace(path, IfLocked::refuse);
+    run = std::make_unique<TrainingRun>(*trainer, folder);
   }
   announce(*trainer, path);
   if (!line.profile.empty()) profile::start(true);

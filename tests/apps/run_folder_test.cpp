@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/folder_lock.hpp"
@@ -38,19 +40,63 @@ TEST_CASE("a run folder is made where nothing is, and opened where a run is") {
   CHECK_THROWS_AS(find_checkpoint(folder / "no"), UserError);
 }
 
-TEST_CASE("taking a run folder back leaves what was there before it") {
+TEST_CASE("a run that cannot begin takes back what it wrote, and nothing else") {
   const TemporaryFolder folder;
-  RunFolder::create(folder / "new").remove();
-  CHECK(!fs::exists(folder / "new"));
-  fs::create_directory(folder / "empty");
-  RunFolder::create(folder / "empty").remove();
-  CHECK(fs::is_empty(folder / "empty"));
+  const auto fails = [&](const RunFolder& run, const std::function<void(const std::string&)>& save,
+                         const char* message) {
+    CHECK_THROWS_WITH_AS(run.begin(save, "config", "manifest"), doctest::Contains(message), UserError);
+  };
+  const auto full_disk = [](const std::string&) { throw UserError("disk full"); };
+  const auto write = [](const std::string& path) { std::ofstream(path) << "x"; };
+
+  fails(RunFolder::create(folder / "a/b"), full_disk, "disk full");
+  CHECK(!fs::exists(folder / "a"));
+  fs::create_directories(folder / "a/b/checkpoints");
+  fails(RunFolder::create(folder / "a/b"), full_disk, "disk full");
+  CHECK(fs::is_empty(folder / "a/b/checkpoints"));
+
+  // Somebody writes beside it in the meantime.
+  fs::remove_all(folder / "a");
+  const RunFolder run = RunFolder::create(folder / "a/b");
+  folder.file("a/b/notes", "mine");
+  fails(run, full_disk, "disk full");
+  CHECK(read_file(folder / "a/b/notes") == "mine");
+  CHECK(!fs::exists(folder / "a/b/checkpoints"));
+  fs::remove(folder / "a/b/notes");
+  for (const char* name : {"config.toml", "manifest.json"}) {
+    const RunFolder other = RunFolder::create(folder / "a/b");
+    folder.file(std::string("a/b/") + name, "mine");
+    fails(other, write, "exists already");
+    CHECK(read_file(folder / (std::string("a/b/") + name)) == "mine");
+    CHECK(std::distance(fs::directory_iterator(folder / "a/b"), {}) == 1);
+    fs::remove(folder / (std::string("a/b/") + name));
+  }
+  const RunFolder late = RunFolder::create(folder / "c");
+  folder.file("c/checkpoints/last.safetensors", "of another run");
+  fails(late, write, "exists already");
+  CHECK(read_file(late.last_checkpoint()) == "of another run");
+}
+
+TEST_CASE("a run begins with its checkpoint, its configuration and its manifest") {
+  const TemporaryFolder folder;
+  const RunFolder run = RunFolder::create(folder / "run");
+  CHECK(run.is_new());
+  run.begin(
+      [&](const std::string& path) {
+        CHECK(
+            !fs::exists(run.config()));  // or a run that is killed here would leave a folder that is nobody's
+        std::ofstream(path) << "checkpoint";
+      },
+      "config", "manifest");
+  CHECK(read_file(run.last_checkpoint()) == "checkpoint");
+  CHECK(read_file(run.config()) == "config");
+  CHECK(read_file(run.manifest()) == "manifest");
+  CHECK_FALSE(RunFolder::open(run.path()).is_new());
 }
 
 TEST_CASE("a run that was killed before its first checkpoint is in nobody's way") {
   const TemporaryFolder folder;
   const RunFolder run = RunFolder::create(folder / "run");
-  folder.file("run/config.toml", "x");
   folder.file("run/checkpoints/last.safetensors.tmp", "x");
   RunFolder::check_free(run.path());
   folder.file("run/notes", "of somebody");
