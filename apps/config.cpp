@@ -12,18 +12,27 @@ using nn::from_to_below;
 
 void DataConfig::fields(nn::FieldList& add) {
   add("name", &name, "text: gcide, enwik8, text8, or file with data.path");
-  add("path", &path, "any text file; replaces where the text of data.name lies");
+  add("path", &path,
+      "text files, also packed (gzip, xz): one, several as a,b, a pattern as 'books/*', - for stdin")
+      .one_or_several()
+      .may_be_absent();
   add("folder", &folder, "where prepared texts are kept");
   add("vocab", &vocab, "what a token is");
   add("valid_fraction", &valid_fraction, "part of the text for validation, before the test part",
-      from_to_below(0, 1));
+      {.low = 0, .high = 1, .low_excluded = true, .high_excluded = true});
   add("test_fraction", &test_fraction, "part of the text for the final test, at its end",
       from_to_below(0, 1));
+}
+
+void DataConfig::settle(bool name_given, bool path_given) {
+  if (path_given && !name_given && !path.empty()) name = "file";
+  if (name_given && !path_given) path.clear();
 }
 
 void DataConfig::check() const {
   if (name.empty() && path.empty())
     throw UserError("data.name and data.path are both empty: name a text or give a file");
+  if (folder.empty()) throw UserError("data.folder is empty: name a folder, as \"data\" or \".\"");
   if (valid_fraction + test_fraction >= 1.0)
     throw UserError(
         fmt::format("data.valid_fraction = {} and data.test_fraction = {} leave nothing to train on",

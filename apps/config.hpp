@@ -22,6 +22,11 @@ struct DataConfig {
   double valid_fraction = 0.05;
   double test_fraction = 0.05;
 
+  // Name and path say together which text is meant. Where one of them alone is given (in a file, on the command line), it
+  // takes back what was said of the other before.
+  void settle(bool name_given, bool path_given);
+  const std::string& text() const { return path.empty() ? name : path; }  // for people
+
   void fields(nn::FieldList& add);
   void check() const;  // throws UserError
 };

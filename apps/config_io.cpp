@@ -66,6 +66,16 @@ std::optional<nn::Steps> steps_in(const toml::array& array) {
   return steps;
 }
 
+// The texts of an array with commas between, as on the command line.
+std::optional<std::string> texts_in(const toml::array& array) {
+  std::string all;
+  for (const toml::node& entry : array) {
+    if (!entry.is_string()) return std::nullopt;
+    all += (all.empty() ? "" : ",") + **entry.as_string();
+  }
+  return all;
+}
+
 void store_node(const Field& field, const toml::node& node, const std::string& where) {
   if (const auto* flag = node.as_boolean()) return nn::store(field, **flag, where);
   if (const auto* whole = node.as_integer()) return nn::store(field, std::int64_t{**whole}, where);
@@ -76,8 +86,13 @@ void store_node(const Field& field, const toml::node& node, const std::string& w
     const bool steps = std::holds_alternative<nn::Steps*>(field.target);
     return nn::store(field, steps ? nn::parse(field, **text, where) : FieldValue(**text), where);
   }
-  if (const auto* array = node.as_array())
+  if (const auto* array = node.as_array()) {
     if (const auto steps = steps_in(*array)) return nn::store(field, *steps, where);
+    if (const auto texts = texts_in(*array); texts && field.several) {
+      check_utf8(field, *texts, where);
+      return nn::store(field, *texts, where);
+    }
+  }
   throw UserError(fmt::format("{}{}: expected {}, got {}", where, field.name, allowed(field), shown(node)));
 }
 
@@ -92,7 +107,8 @@ std::string hint_for(const FieldList& fields, const std::string& unknown) {
 
 }  // namespace
 
-void read_config(Config& config, std::string_view toml, const std::string& source, FormerNames former) {
+std::size_t read_config(Config& config, std::string_view toml, const std::string& source,
+                        FormerNames former) {
   toml::table document;
   try {
     document = toml::parse(toml, source);
@@ -104,6 +120,7 @@ void read_config(Config& config, std::string_view toml, const std::string& sourc
     throw UserError(
         fmt::format("{}unknown key '{}'{}", place(source, node.source()), name, hint_for(fields, name)));
   };
+  std::size_t keys = 0;
   for (const auto& [section, content] : document) {
     const std::string section_name(section.str());
     const toml::table* table = content.as_table();
@@ -116,11 +133,19 @@ void read_config(Config& config, std::string_view toml, const std::string& sourc
       if (field == nullptr && former == FormerNames::accept) field = fields.find_former(name);
       if (field == nullptr) unknown(name, node);
       store_node(*field, node, place(source, node.source()));
+      ++keys;
     }
   }
+  const auto gives = [&](std::string_view key) { return !!document["data"][key]; };
+  config.data.settle(gives("name"), gives("path"));
+  return keys;
 }
 
-void read_config_file(Config& config, const std::string& path) { read_config(config, read_file(path), path); }
+void read_config_file(Config& config, const std::string& path) {
+  const std::string source = path == "-" ? "standard input" : path;
+  if (read_config(config, read_input(path), source) == 0)
+    throw UserError(fmt::format("{} sets no key; to train with the defaults, leave it out", source));
+}
 
 std::vector<Override> take_overrides(std::vector<std::string>& arguments) {
   std::vector<Override> overrides;
@@ -149,9 +174,15 @@ void apply_overrides(Config& config, const std::vector<Override>& overrides) {
     if (field == nullptr)
       throw UserError(fmt::format("--{}: unknown key{}", item.key, hint_for(fields, item.key)));
     const std::string where = "--";
+    if (field->optional && item.value.empty())
+      throw UserError(fmt::format("{}{} is empty: leave it out where it is not meant", where, field->name));
     check_utf8(*field, item.value, where);
     nn::store(*field, nn::parse(*field, item.value, where), where);
   }
+  const auto gives = [&](std::string_view key) {
+    return std::ranges::find(overrides, key, &Override::key) != overrides.end();
+  };
+  config.data.settle(gives("data.name"), gives("data.path"));
 }
 
 std::string dump_config(const Config& config) {

@@ -12,10 +12,20 @@ Corpus open_corpus(const DataConfig& config) {
                        .test_fraction = config.test_fraction});
 }
 
+namespace {
+
+// Bytes are the same whatever the text; only a vocabulary of characters has to read it.
+std::unique_ptr<Tokenizer> vocabulary_of(const DataConfig& config, const Corpus& corpus) {
+  const bool read = config.vocab != TokenKind::byte;
+  return make_tokenizer(config.vocab, read ? corpus.text(Split::all).bytes() : std::string());
+}
+
+}  // namespace
+
 Dataset::Dataset(const DataConfig& config, std::unique_ptr<Tokenizer> known)
     : corpus(open_corpus(config)),
-      tokenizer(known ? std::move(known) : make_tokenizer(config.vocab, corpus.bytes(Split::all))),
-      train(*tokenizer, corpus.bytes(Split::train)),
-      valid(*tokenizer, corpus.bytes(Split::valid)) {}
+      tokenizer(known ? std::move(known) : vocabulary_of(config, corpus)),
+      train(*tokenizer, corpus.text(Split::train)),
+      valid(*tokenizer, corpus.text(Split::valid)) {}
 
 }  // namespace simsmoe::app

@@ -31,6 +31,7 @@ LanguageModelling::LanguageModelling(const Config& config, Device device,
                                      std::unique_ptr<Tokenizer> tokenizer, std::vector<NamedTensor> tensors)
     : config_(config),
       data_(config.data, std::move(tokenizer)),
+      fingerprint_(fingerprint_of(data_.corpus.text(Split::all))),
       sample_prompt_(usable_prompt(config.train.sample_prompt, *data_.tokenizer)),
       batches_(data_.train, config.train.batch, config.train.seq,
                static_cast<std::uint64_t>(config.train.seed)),
@@ -86,34 +87,38 @@ std::string LanguageModelling::sample() const {
 }
 
 std::string LanguageModelling::headline() const {
-  return fmt::format("{}: {} tokens to train on, vocabulary {}", data_.corpus.name(), data_.train.size(),
+  const Corpus& corpus = data_.corpus;
+  std::string text = config_.data.text();
+  if (corpus.files().size() > 1) text += fmt::format(" ({} files)", corpus.files().size());
+  return fmt::format("{}: {} tokens to train on, vocabulary {}", text, data_.train.size(),
                      data_.tokenizer->vocab_size());
 }
 
 std::string LanguageModelling::summary() const {
   constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is sampled, and not compressed
-  const std::string_view text = data_.corpus.bytes(Split::valid);
+  const Text text = data_.corpus.text(Split::valid);
   const bool whole = text.size() <= kAffordable;
   const Evaluation result = evaluated(whole ? Extent::all : Extent::part);
   std::string lines = fmt::format("validation  {} ({} of {} tokens)\n", bits_text(result), result.tokens,
                                   data_.valid.size() - 1);
   if (whole)
     lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
-                         gzip_bits_per_byte(text), xz_bits_per_byte(text));
+                         gzip_bits_per_byte(text.bytes()), xz_bits_per_byte(text.bytes()));
   return lines;
 }
 
 nlohmann::ordered_json LanguageModelling::about_data() const {
   return {{"name", data_.corpus.name()},
           {"path", data_.corpus.path()},
-          {"fingerprint", data_.corpus.fingerprint()},
+          {"files", data_.corpus.files()},
+          {"fingerprint", fingerprint_},
           {"vocabulary", data_.tokenizer->vocab_size()},
           {"train_tokens", data_.train.size()},
           {"valid_tokens", data_.valid.size()}};
 }
 
 std::map<std::string, std::string> LanguageModelling::metadata() const {
-  return {{kVocabulary, data_.tokenizer->description()}, {kFingerprint, data_.corpus.fingerprint()}};
+  return {{kVocabulary, data_.tokenizer->description()}, {kFingerprint, fingerprint_}};
 }
 
 std::unique_ptr<Tokenizer> tokenizer_of(const RunCheckpoint& checkpoint) {
@@ -127,10 +132,14 @@ std::unique_ptr<Task> make_task(const Config& config, Device device) {
 std::unique_ptr<Task> make_task(RunCheckpoint& checkpoint, Device device) {
   auto task = std::make_unique<LanguageModelling>(checkpoint.config, device, tokenizer_of(checkpoint),
                                                   std::move(checkpoint.model));
-  const std::string now = task->data().corpus.fingerprint(), then = checkpoint.metadata_at(kFingerprint);
-  if (now != then)
-    throw UserError(fmt::format("{} is not the text that this run began with: {} now, {} then",
-                                task->data().corpus.path(), now, then));
+  const Corpus& corpus = task->data().corpus;
+  const Text text = corpus.text(Split::all);
+  const std::string then = checkpoint.metadata_at(kFingerprint);
+  if (task->metadata().at(kFingerprint) != then && !has_fingerprint(text, then))
+    throw UserError(
+        fmt::format("{} is not the text that this run began with: {} now, {} then; if that lies "
+                    "elsewhere, say where with --data.path=FILE",
+                    corpus.path(), fingerprint_of(text), then));
   return task;
 }
 

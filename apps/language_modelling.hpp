@@ -41,6 +41,7 @@ class LanguageModelling : public Task {
 
   Config config_;
   Dataset data_;
+  std::string fingerprint_;  // of the text as it was at the beginning
   std::string sample_prompt_;
   TrainingBatches batches_;
   EvaluationBatches validation_;

@@ -87,8 +87,8 @@ void SelfAttentionOptions::check(std::int64_t dim) const {
   if (key_heads != 0 && heads % key_heads != 0)
     throw UserError(fmt::format("model.key_heads = {} does not divide model.heads = {}", key_heads, heads));
   if (rotary && dim / heads % 2 != 0)
-    throw UserError(fmt::format("rotary positions need an even head size, but model.dim / model.heads = {}",
-                                dim / heads));
+    throw UserError(fmt::format(
+        "model.positions = rotary needs an even head size, but model.dim / model.heads = {}", dim / heads));
 }
 
 AttentionFactory self_attention(SelfAttentionOptions options) {

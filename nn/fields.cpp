@@ -144,6 +144,16 @@ Field& Field::automatic() {
   return *this;
 }
 
+Field& Field::one_or_several() {
+  several = true;
+  return *this;
+}
+
+Field& Field::may_be_absent() {
+  optional = true;
+  return *this;
+}
+
 Field& FieldList::operator()(std::string_view key, FieldTarget target, std::string help, Limits limits) {
   fields_.push_back({.name = fmt::format("{}.{}", section_, key),
                      .target = target,
@@ -194,7 +204,7 @@ std::string allowed(const Field& field) {
       Overloaded{[](bool*) { return "true or false"; }, [](std::int64_t*) { return "a whole number"; },
                  [&](double*) { return field.may_be_auto ? "auto or a number" : "a number"; },
                  [](Steps*) { return "ascending steps, as 1000,1500"; },
-                 [](const auto&) { return "a text"; }},
+                 [&](const auto&) { return field.several ? "one or more texts, as a,b" : "a text"; }},
       field.target);
   const Limits& limits = field.limits;
   const bool low = std::isfinite(limits.low), high = std::isfinite(limits.high);

@@ -81,6 +81,8 @@ struct Field {
   std::string former = {};              // what the key was called once
   std::string loss = {};                // the auxiliary loss that is off at 0 or false
   std::string unread = {};              // why nothing reads this field; empty: something does
+  bool several = false;                 // a text that may name several things, with commas between
+  bool optional = false;                // an empty text is the same as none: nobody gives it on purpose
   bool section_unread = false;          // nor any other of its section
   bool may_be_auto = false;             // of numbers: kAuto is a value
 
@@ -93,6 +95,8 @@ struct Field {
   Field& turns_off(std::string loss_name);
   Field& read_if(bool condition, std::string_view why_not);
   Field& automatic();
+  Field& one_or_several();
+  Field& may_be_absent();
 };
 
 // Collects the fields of one section after the other. The list points into the structs.

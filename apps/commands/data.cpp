@@ -8,7 +8,9 @@ namespace simsmoe::app {
 int data_command(Arguments arguments) {
   CLI::App line{"The texts that are known by name. Any other text is used with --data.path=FILE.", "data"};
   std::string folder = Config().data.folder, name;
-  line.add_option("--folder", folder, "where prepared texts are kept")->capture_default_str();
+  line.add_option("--folder", folder, "where prepared texts are kept")
+      ->check(not_empty())
+      ->capture_default_str();
   CLI::App* list = line.add_subcommand("list", "what is known, and what is there");
   CLI::App* prepare = line.add_subcommand("prepare", "make a text in the folder");
   prepare->add_option("NAME", name, "gcide, enwik8 or text8")->required();

@@ -1,5 +1,4 @@
-// evaluate DIR|CHECKPOINT [--data.path=FILE] [--split NAME] [--batches N] [--batch B] [--k K] [--capacity-factor F]
-// [--json]
+// evaluate DIR|CHECKPOINT [TEXT] [--split NAME] [--batches N] [--batch B] [--k K] [--capacity-factor F] [--json]
 
 #include <cmath>
 
@@ -15,16 +14,21 @@ namespace simsmoe::app {
 namespace {
 
 struct EvaluateLine {
-  std::string path, split;
+  std::string path, text, split;
   std::int64_t batches = 0, batch = 0, k = 0;
   double capacity_factor = 0.0;
   bool json = false;
   Machine machine;
 
   void add_options(CLI::App& app) {
-    app.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->required();
-    app.add_option("--split", split,
-                   "train, valid, test or all; default: valid, and all of a file given with --data.path");
+    app.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")
+        ->required()
+        ->check(not_empty());
+    app.add_option("TEXT", text,
+                   "another text than the model's own, the same as --data.path=TEXT; - for standard input")
+        ->check(not_empty());
+    app.add_option("--split", split, "train, valid, test or all; default: valid, and all of another text")
+        ->check(not_empty());
     app.add_option("--batches", batches, "only so many batches, spread over the text; 0: all of it")
         ->check(whole_number(0));
     app.add_option("--batch", batch, "sequences per batch; 0: train.batch of the model")
@@ -37,8 +41,8 @@ struct EvaluateLine {
     app.add_flag("--json", json, "print one JSON object");
     machine.add_options(app);
     app.footer(
-        "--data.path=FILE evaluates on another text; the other data.* keys but data.vocab can be given as "
-        "well.");
+        "The data.* keys but data.vocab can be given as well: several files, patterns, another text by "
+        "name.");
   }
 };
 
@@ -64,7 +68,7 @@ void check_experts_per_token(const Config& config, std::int64_t k) {
 }  // namespace
 
 int evaluate_command(Arguments arguments) {
-  const std::vector<Override> overrides = take_overrides(arguments);
+  std::vector<Override> overrides = take_overrides(arguments);
   // Not data.vocab: the vocabulary is the checkpoint's.
   allow_overrides(overrides,
                   {"data.name", "data.path", "data.folder", "data.valid_fraction", "data.test_fraction"},
@@ -74,6 +78,7 @@ int evaluate_command(Arguments arguments) {
   given.add_options(line);
   if (!parse(line, std::move(arguments))) return 0;
 
+  if (!given.text.empty()) overrides.push_back({"data.path", given.text});
   const std::string file = find_checkpoint(given.path);
   RunCheckpoint checkpoint = load_run_checkpoint(file);
   const bool other_text =
@@ -88,7 +93,7 @@ int evaluate_command(Arguments arguments) {
 
   const Corpus corpus = open_corpus(config.data);
   const std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(checkpoint);
-  const TokenSequence tokens(*tokenizer, corpus.bytes(split_from_name(split)));
+  const TokenSequence tokens(*tokenizer, corpus.text(split_from_name(split)));
   const EvaluationBatches windows(tokens, given.batch > 0 ? given.batch : config.train.batch,
                                   config.train.seq, given.batches);
   const Model model(config, tokenizer->vocab_size(), device, std::move(checkpoint.model));

@@ -36,8 +36,8 @@ std::string checkpoint_text(const std::string& file) {
                     std::move(checkpoint.model));
   const nn::Account account = model.decoder->account();
   std::string text =
-      fmt::format("# {}, step {}, best validation {:.4f} bits per byte, {}\n", file, checkpoint.state.step,
-                  checkpoint.state.best_score,
+      fmt::format("# {}, trained on {}, step {}, best validation {:.4f} bits per byte, {}\n", file,
+                  checkpoint.config.data.text(), checkpoint.state.step, checkpoint.state.best_score,
                   checkpoint.optimizer.tensors.empty() ? "without optimizer state" : "with optimizer state");
   text += dump_config(checkpoint.config) + "\n";
   for (const nn::Parameter& parameter : model.store.parameters())
@@ -54,7 +54,7 @@ std::string checkpoint_text(const std::string& file) {
 int info_command(Arguments arguments) {
   CLI::App line{"Describes this program and machine, or a checkpoint and its parameters.", "info"};
   std::string path;
-  line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint");
+  line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")->check(not_empty());
   if (!parse(line, std::move(arguments))) return 0;
   print_result(path.empty() ? program_text() : checkpoint_text(find_checkpoint(path)));
   return 0;

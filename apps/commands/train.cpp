@@ -131,7 +131,8 @@ int train_command(Arguments arguments) {
   const std::vector<Override> overrides = take_overrides(arguments);
   CLI::App app{"Trains a decoder on text.", "train"};
   TrainLine line;
-  app.add_option("CONFIG", line.config, "TOML file; without one all keys have their defaults")
+  app.add_option("CONFIG", line.config,
+                 "TOML file, - for standard input; without one all keys have their defaults")
       ->check(not_empty());
   app.add_option("--out", line.out, "run folder to make; default: the next free runs/NAME-N")
       ->check(not_empty());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <utility>
+#include <vector>
 
 #include "engine/philox.hpp"
 
@@ -38,8 +39,10 @@ void fill_row(const TokenSequence& tokens, std::int64_t start, std::int64_t coun
   std::ranges::fill(x.subspan(filled), 0);
   std::ranges::fill(y.subspan(filled), static_cast<std::int32_t>(kIgnoredTarget));
   if (count == 0) return;
-  tokens.copy(start, x.first(filled));
-  tokens.copy(start + 1, y.first(filled));
+  std::vector<std::int32_t> ids(filled + 1);
+  tokens.copy(start, ids);
+  std::copy_n(ids.begin(), filled, x.begin());
+  std::copy_n(ids.begin() + 1, filled, y.begin());
   batch.counted += count;
 }
 
@@ -53,8 +56,11 @@ TrainingBatches::TrainingBatches(const TokenSequence& tokens, std::int64_t batch
                                  std::uint64_t seed)
     : tokens_(tokens), batch_(batch), length_(length), windows_(0), seed_(seed) {
   if (tokens.size() < length + 1)
-    throw UserError(fmt::format("the training text has {} tokens: train.seq = {} needs at least {}",
-                                tokens.size(), length, length + 1));
+    throw UserError(
+        fmt::format("the training text has {} tokens: train.seq = {} needs at least {}; make train.seq or "
+                    "the other parts (data.valid_fraction, data.test_fraction) smaller, or give a "
+                    "longer text (data.path)",
+                    tokens.size(), length, length + 1));
   // A phase of up to length - 1 tokens is skipped at the front; that many windows are left in the worst case.
   windows_ = std::max<std::int64_t>(1, (tokens.size() - 1 - (length - 1)) / length);
 }
@@ -82,7 +88,10 @@ EvaluationBatches::EvaluationBatches(const TokenSequence& tokens, std::int64_t b
                                      std::int64_t max_batches)
     : tokens_(tokens), batch_(batch), length_(length), windows_(0), total_(0), count_(0) {
   if (tokens.size() < 2)
-    throw UserError(fmt::format("the text to evaluate has {} tokens: at least 2 are needed", tokens.size()));
+    throw UserError(
+        fmt::format("the text to evaluate has {} tokens: at least 2 are needed; make its part "
+                    "(data.valid_fraction, data.test_fraction) larger, or give a longer text (data.path)",
+                    tokens.size()));
   windows_ = (tokens.size() - 1 + length - 1) / length;
   total_ = (windows_ + batch - 1) / batch;
   count_ = max_batches > 0 ? std::min(max_batches, total_) : total_;

@@ -3,30 +3,12 @@
 #include <lzma.h>
 #include <zlib.h>
 
-#include <cerrno>
-#include <cstring>
-#include <memory>
+#include <cstdint>
 #include <vector>
 
 #include "engine/check.hpp"
 
 namespace simsmoe::app {
-
-std::string read_gzip_file(const std::string& path) {
-  std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
-  if (!file) throw UserError(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
-  std::string text;
-  std::vector<char> piece(1 << 20);
-  int count = 0;
-  while ((count = gzread(file.get(), piece.data(), static_cast<unsigned>(piece.size()))) > 0)
-    text.append(piece.data(), static_cast<std::size_t>(count));
-  // zlib hands out a file without gzip's header as it is, and reads one that is cut off like a whole one:
-  // only closing it tells.
-  const bool packed = gzdirect(file.get()) == 0;
-  if (gzclose(file.release()) != Z_OK || count < 0 || !packed)
-    throw UserError(fmt::format("{} is damaged or cut off", path));
-  return text;
-}
 
 double gzip_bits_per_byte(std::string_view text) {
   constexpr int kGzipFormat = 15 + 16;  // the largest window, a gzip header instead of zlib's

@@ -1,20 +1,16 @@
 #include "apps/data/corpus.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
+#include <memory>
 
-#include "apps/data/compression.hpp"
+#include "apps/data/text_files.hpp"
+#include "apps/data/unpack.hpp"
 #include "apps/folder_lock.hpp"
 #include "engine/check.hpp"
 #include "engine/file.hpp"
@@ -24,6 +20,8 @@ namespace simsmoe::app {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kOfSamples = " of samples";  // in a fingerprint
 
 constexpr const char* kGcideSource = "/usr/share/dictd/gcide.dict.dz";
 
@@ -61,44 +59,42 @@ void unpack_gzip(const std::string& source, const std::string& destination) {
   if (error) throw UserError(fmt::format("cannot make the folder {}: {}", folder, error.message()));
   const FolderLock lock(folder, IfLocked::wait);
   if (fs::exists(destination)) return;  // another process was faster
-  const std::string text = read_gzip_file(source);
+  const std::string text = unpack(Text::of_file(source), Packing::gzip, source);
   const std::string_view pieces[] = {text};
   replace_file(destination, pieces);
 }
 
 }  // namespace
 
-// The bytes of a file, read by the system as they are touched.
-class Corpus::Mapping {
- public:
-  explicit Mapping(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // no waiting for a pipe
-    if (file < 0) throw UserError(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
-    struct stat info {};
-    const bool regular = ::fstat(file, &info) == 0 && S_ISREG(info.st_mode);
-    size_ = regular ? static_cast<std::size_t>(info.st_size) : 0;
-    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
-    ::close(file);
-    if (!regular) throw UserError(fmt::format("{} is not a file", path));
-    if (size_ == 0) throw UserError(fmt::format("{} is empty", path));
-    if (data_ == MAP_FAILED) throw UserError(fmt::format("cannot map {}: {}", path, std::strerror(errno)));
-  }
-  ~Mapping() { ::munmap(data_, size_); }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-
-  std::string_view text() const { return {static_cast<const char*>(data_), size_}; }
-
- private:
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
 Split split_from_name(const std::string& name) {
   constexpr std::array<const char*, 4> names{"train", "valid", "test", "all"};
   for (std::size_t i = 0; i < names.size(); ++i)
     if (name == names[i]) return static_cast<Split>(i);
-  throw UserError(fmt::format("unknown split '{}': train, valid, test or all", name));
+  throw UserError(fmt::format("--split: unknown split '{}': train, valid, test or all", name));
+}
+
+std::string fingerprint_of(const Text& text, std::size_t hashed_whole) {
+  constexpr std::size_t kSamples = 1024, kSample = 64 << 10;
+  const std::size_t size = text.size();
+  const bool whole = size <= std::max(hashed_whole, kSample);
+  const std::size_t pieces = whole ? (size + kSample - 1) / kSample : kSamples;
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  XXH3_64bits_reset(state.get());
+  for (std::size_t i = 0; i < pieces; ++i) {
+    // The first sample is at the beginning, the last one at the end; samples of a text that is not so long overlap.
+    const auto place = static_cast<double>(i) / (kSamples - 1);
+    const std::size_t begin =
+        whole ? i * kSample : static_cast<std::size_t>(place * static_cast<double>(size - kSample));
+    const std::string piece = text.bytes(begin, std::min(kSample, size - begin));
+    XXH3_64bits_update(state.get(), piece.data(), piece.size());
+  }
+  return fmt::format("{} bytes xxh3{}:{:016x}", size, whole ? "" : kOfSamples,
+                     XXH3_64bits_digest(state.get()));
+}
+
+bool has_fingerprint(const Text& text, const std::string& fingerprint) {
+  const bool samples = fingerprint.find(kOfSamples) != std::string::npos;
+  return fingerprint_of(text, samples ? 0 : text.size()) == fingerprint;
 }
 
 Corpus Corpus::open(const CorpusOptions& options) {
@@ -110,16 +106,19 @@ Corpus Corpus::open(const CorpusOptions& options) {
                     options.valid_fraction, options.test_fraction));
   Corpus corpus;
   corpus.name_ = options.name;
-  if (!options.path.empty()) {
-    corpus.path_ = options.path;
-  } else if (options.name == "file") {
+  if (options.path.empty() && options.name == "file")
     throw UserError("data.name = \"file\" needs data.path, the text to read");
-  } else {
-    corpus.path_ = prepare_corpus(options.name, options.folder);
+  const bool prepared = options.path.empty();
+  corpus.path_ = prepared ? prepare_corpus(options.name, options.folder) : options.path;
+  try {
+    TextFiles opened = open_text_files(corpus.path_);
+    corpus.text_ = std::move(opened.text);
+    corpus.files_ = std::move(opened.files);
+  } catch (const UserError& error) {
+    throw UserError(fmt::format("{}: {}", prepared ? "data.folder" : "data.path", error.what()));
   }
-  corpus.mapping_ = std::make_shared<const Mapping>(corpus.path_);
   // Cut from the end, so that the standard split of enwik8 and text8 (90 / 5 / 5 MB) comes out exactly.
-  const std::size_t size = corpus.mapping_->text().size();
+  const std::size_t size = corpus.text_.size();
   const auto part = [size](double fraction) {
     return static_cast<std::size_t>(std::floor(static_cast<double>(size) * fraction));
   };
@@ -128,24 +127,18 @@ Corpus Corpus::open(const CorpusOptions& options) {
   return corpus;
 }
 
-std::string_view Corpus::bytes(Split split) const {
-  const std::string_view text = mapping_->text();
+Text Corpus::text(Split split) const {
   switch (split) {
     case Split::train:
-      return text.substr(0, train_end_);
+      return text_.part(0, train_end_);
     case Split::valid:
-      return text.substr(train_end_, valid_end_ - train_end_);
+      return text_.part(train_end_, valid_end_ - train_end_);
     case Split::test:
-      return text.substr(valid_end_);
+      return text_.part(valid_end_, text_.size() - valid_end_);
     case Split::all:
-      return text;
+      break;
   }
-  return text;
-}
-
-std::string Corpus::fingerprint() const {
-  const std::string_view text = mapping_->text();
-  return fmt::format("{} bytes xxh3:{:016x}", text.size(), XXH3_64bits(text.data(), text.size()));
+  return text_;
 }
 
 std::vector<KnownCorpus> known_corpora(const std::string& folder) {

@@ -137,15 +137,20 @@ std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& descrip
   throw UserError("the checkpoint's vocabulary is damaged or of an unknown kind");
 }
 
-TokenSequence::TokenSequence(const Tokenizer& tokenizer, std::string_view text)
-    : text_(text), kind_(tokenizer.kind()) {
-  if (kind_ == TokenKind::byte) return;
-  text_ = whole_characters(text);
-  ids_ = tokenizer.encode(text_);
+TokenSequence::TokenSequence(const Tokenizer& tokenizer, const Text& text)
+    : kind_(tokenizer.kind()), bytes_(static_cast<std::int64_t>(text.size())) {
+  if (kind_ == TokenKind::byte) {
+    text_ = text;
+    return;
+  }
+  const std::string bytes = text.bytes();
+  const std::string_view whole = whole_characters(bytes);
+  ids_ = tokenizer.encode(whole);
+  bytes_ = static_cast<std::int64_t>(whole.size());
 }
 
 std::int64_t TokenSequence::size() const {
-  return static_cast<std::int64_t>(kind_ == TokenKind::byte ? text_.size() : ids_.size());
+  return kind_ == TokenKind::byte ? bytes_ : static_cast<std::int64_t>(ids_.size());
 }
 
 double TokenSequence::bytes_per_token() const {
@@ -156,8 +161,8 @@ void TokenSequence::copy(std::int64_t begin, std::span<std::int32_t> out) const 
   const auto count = static_cast<std::int64_t>(out.size());
   SMX_CHECK(begin >= 0 && begin + count <= size(), "[tokens] [{}, {}) of {}", begin, begin + count, size());
   if (kind_ == TokenKind::byte) {
-    const char* source = text_.data() + begin;
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>(source[i]);
+    const std::string bytes = text_.bytes(static_cast<std::size_t>(begin), out.size());
+    std::ranges::transform(bytes, out.begin(), [](char c) { return static_cast<unsigned char>(c); });
   } else {
     std::copy_n(ids_.begin() + begin, count, out.begin());
   }

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/data/text.hpp"
+
 namespace simsmoe::app {
 
 enum class TokenKind : unsigned char { byte, character };
@@ -35,20 +37,23 @@ std::unique_ptr<Tokenizer> make_tokenizer(TokenKind kind, std::string_view text)
 // Throws UserError when the description is broken.
 std::unique_ptr<Tokenizer> tokenizer_from_description(const std::string& description);
 
-// A part of a corpus as token ids: for the byte vocabulary the mapped bytes themselves, else encoded once.
+// A part of a corpus as token ids: for the byte vocabulary the text itself, else encoded once.
 class TokenSequence {
  public:
-  TokenSequence(const Tokenizer& tokenizer, std::string_view text);  // `text` must stay alive
+  TokenSequence(const Tokenizer& tokenizer, const Text& text);
+  TokenSequence(const Tokenizer& tokenizer, std::string_view text)
+      : TokenSequence(tokenizer, Text(std::string(text))) {}
   TokenKind kind() const { return kind_; }
   std::int64_t size() const;  // in tokens
-  std::int64_t bytes() const { return static_cast<std::int64_t>(text_.size()); }
+  std::int64_t bytes() const { return bytes_; }
   double bytes_per_token() const;                                    // 1 for the byte vocabulary
   void copy(std::int64_t begin, std::span<std::int32_t> out) const;  // out.size() ids from `begin`
 
  private:
-  std::string_view text_;
-  std::vector<std::int32_t> ids_;  // empty for the byte vocabulary
   TokenKind kind_;
+  Text text_;                      // of the byte vocabulary
+  std::vector<std::int32_t> ids_;  // of another one
+  std::int64_t bytes_;
 };
 
 }  // namespace simsmoe::app

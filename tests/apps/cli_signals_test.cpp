@@ -110,6 +110,7 @@ TEST_CASE("standard streams that are closed are not mistaken for files") {
   const ProgramResult refused = place.shell("$app evaluate run --threads 1 >&-");
   CHECK(refused.exit_code == 1);
   CHECK(refused.err == "error: cannot write to standard output: Bad file descriptor\n");
+  CHECK(place.shell("$app evaluate run - --threads 1 <&-").exit_code == 2);
 }
 
 TEST_CASE("a command whose output nobody reads any more ends at once, as others do") {

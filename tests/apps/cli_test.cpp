@@ -118,7 +118,7 @@ TEST_CASE("mistakes end with exit code 2, one sentence and nothing written") {
   train("--data.path=" + place.folder.file("empty", ""), "is empty");
   train("--data.path=" + place.folder.file("short", "abc"), "needs at least 17");
   train("--train.sample_prompt=\xff", "--train.sample_prompt: expected a text, got");
-  train("--data.path=\xff", "--data.path: expected a text, got");
+  train("--data.path=\xff", "--data.path: expected one or more texts, as a,b, got");
   train("--device=tpu", "tpu");
   train("--nonsense", "--nonsense");
   place.refused({"train", "missing.toml"}, "missing.toml");

@@ -54,9 +54,9 @@ std::vector<Override> compete1(const std::vector<Override>& more = {}) {
 
 const std::vector<Trial>& trials() {
   static const std::vector<Trial> all = {
-      {"data.name", "enwik8", {{"data.name", "file"}, {"data.path", ""}}},
-      {"data.path", "", {{"data.name", "file"}}},
-      {"data.folder", "elsewhere", {{"data.name", "enwik8"}, {"data.path", ""}}},
+      {"data.name", "enwik8", {{"data.name", "file"}}},
+      {"data.path", "HERE/other"},
+      {"data.folder", "elsewhere", {{"data.name", "enwik8"}}},
       {"data.vocab", "char"},
       {"data.valid_fraction", "0.3"},
       {"data.test_fraction", "0.3"},
@@ -235,12 +235,22 @@ std::string lines_without_times(const std::string& metrics) {
   return kept;
 }
 
-Trace trace_of(const std::vector<Override>& overrides) {
+// Temporary folders differ in their names.
+std::string with(const std::string& text, const std::string& before, const std::string& now) {
+  std::string changed = text;
+  for (std::size_t at = 0; (at = changed.find(before, at)) != std::string::npos; at += now.size())
+    changed.replace(at, before.size(), now);
+  return changed;
+}
+
+Trace trace_of(std::vector<Override> overrides) {
   const TemporaryFolder folder;
+  const std::string here = folder.path.string();
+  folder.file("other", "another text: " + small_text());
+  for (Override& item : overrides) item.value = with(item.value, "HERE", here);
   Config config = base_config(folder);
   apply_overrides(config, overrides);
   Trace trace;
-  const std::string here = folder.path.string();
   try {
     config.validate();
     Trainer trainer(config, kCpu);
@@ -257,9 +267,7 @@ Trace trace_of(const std::vector<Override>& overrides) {
   } catch (const Error& error) {
     trace.complaint = error.what();
   }
-  // Temporary folders differ in their names.
-  for (std::size_t at = 0; (at = trace.complaint.find(here, at)) != std::string::npos;)
-    trace.complaint.replace(at, here.size(), "HERE");
+  trace.complaint = with(trace.complaint, here, "HERE");
   return trace;
 }
 

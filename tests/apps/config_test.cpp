@@ -6,6 +6,7 @@
 
 #include "apps/config_io.hpp"
 #include "engine/check.hpp"
+#include "tests/apps/support.hpp"
 
 using namespace simsmoe;
 using namespace simsmoe::app;
@@ -82,6 +83,7 @@ TEST_CASE("values of the wrong type or out of range name the key and what is all
   check_refused("[train]\nsteps = 0\n", "got 0");
   check_refused("[train]\nlr = 0\n", "train.lr: expected a number > 0, got 0");
   check_refused("[train]\nlr = nan\n", "train.lr: expected a number > 0, got nan");
+  check_refused("[data]\nvalid_fraction = 0\n", "data.valid_fraction: expected a number in (0, 1), got 0");
   check_refused("[train]\nlr = inf\n", "train.lr: expected a number > 0, got inf");
   check_refused("[model]\ndropout = 1.0\n", "model.dropout: expected a number in [0, 1), got 1");
   check_refused("[model]\ngated = 1\n", "model.gated: expected true or false, got 1");
@@ -129,10 +131,48 @@ TEST_CASE("a key that moved says where it went, and is still read from a checkpo
     CHECK(nn::value_text(fields.at(key)) == value);
 }
 
+TEST_CASE("a file of one's own is the text, whichever is said last") {
+  const auto text_of = [](const Config& config) { return config.data.name + " " + config.data.path; };
+  CHECK(text_of(overridden({{"data.path", "mine"}})) == "file mine");
+  CHECK(text_of(read("[data]\npath = \"mine\"\n")) == "file mine");
+  CHECK(text_of(read("[data]\npath = \"\"\n")) == "gcide ");
+  CHECK(text_of(read("[data]\nname = \"enwik8\"\npath = \"elsewhere\"\n")) == "enwik8 elsewhere");
+  CHECK(text_of(overridden({{"data.name", "enwik8"}, {"data.path", "elsewhere"}})) == "enwik8 elsewhere");
+  Config config = read("[data]\npath = \"mine\"\n");
+  apply_overrides(config, {{"train.steps", "5"}});
+  CHECK(text_of(config) == "file mine");
+  apply_overrides(config, {{"data.name", "enwik8"}});
+  CHECK(text_of(config) == "enwik8 ");
+  CHECK_THROWS_WITH_AS(overridden({{"data.path", ""}}),
+                       "--data.path is empty: leave it out where it is not meant", UserError);
+}
+
+TEST_CASE("several files are a list, in TOML an array or a text") {
+  CHECK(read("[data]\npath = [\"a.txt\", \"b.txt\"]\n").data.path == "a.txt,b.txt");
+  CHECK(read("[data]\npath = \"a.txt,b.txt\"\n").data.path == "a.txt,b.txt");
+  check_refused("[data]\npath = [\"a.txt\", 1]\n",
+                "data.path: expected one or more texts, as a,b, got an array");
+  check_refused("[data]\npath = []\n", "data.path: expected one or more texts, as a,b, got []");
+  check_refused("[data]\nname = [\"a\", \"b\"]\n", "data.name: expected a text, got an array");
+}
+
+TEST_CASE("a configuration says how many keys it set, and a file must set one") {
+  Config config;
+  CHECK(read_config(config, "[train]\nlr = 0.1\nsteps = 5\n[data]\n", "x.toml") == 2);
+  CHECK(read_config(config, "# nothing\n", "x.toml") == 0);
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH_AS(read_config_file(config, folder.file("empty.toml", "[train]\n")),
+                       doctest::Contains("empty.toml sets no key; to train with the defaults, leave it out"),
+                       UserError);
+  read_config_file(config, folder.file("one.toml", "[train]\nlr = 0.5\n"));
+  CHECK(config.train.lr == 0.5);
+}
+
 TEST_CASE("texts are UTF-8") {
   CHECK(overridden({{"train.sample_prompt", "caf\xc3\xa9"}}).train.sample_prompt == "caf\xc3\xa9");
   CHECK_THROWS_WITH_AS(overridden({{"data.path", "a\xff"}}),
-                       R"(--data.path: expected a text, got "a\xff", which is not UTF-8)", UserError);
+                       R"(--data.path: expected one or more texts, as a,b, got "a\xff", which is not UTF-8)",
+                       UserError);
 }
 
 TEST_CASE("overrides come as one argument or two, and the later one counts") {
@@ -163,5 +203,6 @@ TEST_CASE("what a single range cannot say is checked as well") {
   for (const char* bad : {"5,5", "8,5", "0", "half", "5,,6", "1.5", "5,", ","})
     CHECK_THROWS_WITH_AS(overridden({{"train.schedule", "multi_step"}, {"train.milestones", bad}}),
                          doctest::Contains("--train.milestones: expected ascending steps"), UserError);
+  check({{"data.folder", ""}}, "data.folder is empty");
   check({{"data.valid_fraction", "0.5"}, {"data.test_fraction", "0.5"}}, "leave nothing to train on");
 }

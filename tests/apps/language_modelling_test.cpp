@@ -31,17 +31,19 @@ TEST_CASE("language modelling: headline, manifest, metadata and account are thos
   const Dataset& data = task.data();
   const auto vocabulary = data.tokenizer->vocab_size();
   CHECK(vocabulary < 40);
-  CHECK(task.headline() == fmt::format("{}: {} tokens to train on, vocabulary {}", data.corpus.name(),
+  CHECK(task.headline() == fmt::format("{}: {} tokens to train on, vocabulary {}", config.data.path,
                                        data.train.size(), vocabulary));
   const nlohmann::ordered_json about = task.about_data();
   CHECK(about.at("name") == data.corpus.name());
   CHECK(about.at("path") == config.data.path);
-  CHECK(about.at("fingerprint") == data.corpus.fingerprint());
+  CHECK(about.at("files") == std::vector<std::string>{config.data.path});
+  const std::string fingerprint = fingerprint_of(data.corpus.text(Split::all));
+  CHECK(about.at("fingerprint") == fingerprint);
   CHECK(about.at("vocabulary") == vocabulary);
   CHECK(about.at("train_tokens") == data.train.size());
   CHECK(about.at("valid_tokens") == data.valid.size());
   CHECK(task.metadata() == std::map<std::string, std::string>{{"vocabulary", data.tokenizer->description()},
-                                                              {"fingerprint", data.corpus.fingerprint()}});
+                                                              {"fingerprint", fingerprint}});
   CHECK(task.tokens_per_batch() == 64);
   CHECK(task.account().parameters == task.store().num_elements());
 }
@@ -175,7 +177,7 @@ TEST_CASE(
   Config config = tiny_config(folder.file("text", small_text()));
   config.train.eval_batches = 1;
   const LanguageModelling task(config, kCpu);
-  const std::string_view text = task.data().corpus.bytes(Split::valid);
+  const std::string text = task.data().corpus.text(Split::valid).bytes();
   const std::size_t tokens = text.size() - 1;
   CHECK(task.summary() == fmt::format("validation  {:.4f} bits per byte ({} of {} tokens)\n"
                                       "gzip -9     {:.4f} bits per byte of the same text\n"

@@ -157,7 +157,7 @@ TEST_CASE("attention options that do not fit are refused") {
   };
   refused({.heads = 4}, 10, "model.heads = 4 does not divide model.dim = 10");
   refused({.heads = 2, .rotary = true}, 6,
-          "rotary positions need an even head size, but model.dim / model.heads = 3");
+          "model.positions = rotary needs an even head size, but model.dim / model.heads = 3");
   refused({.heads = 4, .key_heads = 3}, 8, "model.key_heads = 3 does not divide model.heads = 4");
   refused({.heads = 4, .window = -1}, 8, "model.window: expected a whole number >= 0, got -1");
 }

@@ -219,7 +219,8 @@ TEST_CASE("bad options are refused by name") {
   refused([](DecoderOptions& o) { o.init_std = -1.0; }, "model.init_std: expected a number >= 0, got -1");
   refused([](DecoderOptions& o) { o.dense.hidden = 0; },
           "model.hidden: expected a whole number in [1, 1048576]");
-  refused([](DecoderOptions& o) { o.dim = 6, o.positions = Positions::rotary; }, "rotary positions need");
+  refused([](DecoderOptions& o) { o.dim = 6, o.positions = Positions::rotary; },
+          "model.positions = rotary needs");
 }
 
 TEST_CASE("misuse of a decoder explains itself") {
