@@ -63,6 +63,7 @@ std::string generate(const nn::Decoder& decoder, const Tokenizer& tokenizer, std
 
   nn::ForwardContext ctx;
   ctx.compute_dtype = compute_dtype;
+  ctx.experts_per_token = options.experts_per_token;
   nn::DecoderState state = decoder.begin(1, length);
   std::vector<std::int32_t> unseen = context;  // tokens that are not in the state yet
   std::string text;

@@ -17,6 +17,7 @@ struct SamplingOptions {
   std::int64_t top_k = 0;    // only the k most likely tokens; 0: all
   double top_p = 1.0;        // only the fewest tokens whose probabilities reach top_p (Holtzman et al. 2020)
   std::uint64_t seed = 1;
+  std::int64_t experts_per_token = 0;  // 0: as configured
 
   void validate() const;  // throws UserError naming the option
 };

@@ -39,6 +39,9 @@ struct Machine {
 void allow_overrides(const std::vector<Override>& overrides, const std::vector<std::string>& prefixes,
                      const std::string& command);
 
+// Throws UserError when the model of the configuration cannot be run with --k experts per token. 0: as configured.
+void check_experts_per_token(const Config& config, std::int64_t k);
+
 // Nobody reads what a command prints: the other end is closed, or there never was one (>&-).
 class OutputClosed : public Error {
  public:

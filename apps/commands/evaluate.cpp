@@ -57,14 +57,6 @@ void check_capacity(const Config& config, double factor) {
         config.moe.capacity_factor);
 }
 
-void check_experts_per_token(const Config& config, std::int64_t k) {
-  if (k > config.moe.experts)
-    throw UserError(fmt::format("--k {} is more than the {} experts of the model", k, config.moe.experts));
-  if (k > 0 && k != config.moe.k && !config.moe.traits().any_k)
-    throw UserError(fmt::format("--k: router {} has a fixed number of experts per token, {}",
-                                config.moe.router, config.moe.k));
-}
-
 }  // namespace
 
 int evaluate_command(Arguments arguments) {

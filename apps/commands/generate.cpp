@@ -1,4 +1,5 @@
-// generate DIR|CHECKPOINT --prompt TEXT|--prompt-file FILE --tokens N --temperature X --top-k K --top-p P --seed N
+// generate DIR|CHECKPOINT --prompt TEXT|--prompt-file FILE --tokens N --temperature X --top-k K --top-p P --seed N --k K
+// --samples N
 
 #include "apps/commands/command_line.hpp"
 #include "apps/generation.hpp"
@@ -40,7 +41,7 @@ int generate_command(Arguments arguments) {
   allow_overrides(take_overrides(arguments), {}, "generate");
   CLI::App line{"Lets a model write: the prompt and what follows, on standard output.", "generate"};
   std::string path, prompt, prompt_file;
-  std::int64_t tokens = 200;
+  std::int64_t tokens = 200, samples = 1;
   SamplingOptions options;
   Machine machine;
   line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")
@@ -61,20 +62,32 @@ int generate_command(Arguments arguments) {
   line.add_option("--top-p", options.top_p, "only the likeliest tokens that together reach this probability")
       ->capture_default_str();
   line.add_option("--seed", options.seed, "of the draws")->capture_default_str()->check(whole_number(0));
+  line.add_option("--k", options.experts_per_token, "experts per token, up to all; 0: moe.k of the model")
+      ->check(whole_number(0));
+  line.add_option(
+          "--samples", samples,
+          "how many texts, the first with --seed, the next with the seed after it; each has a heading")
+      ->capture_default_str()
+      ->check(whole_number(1));
   machine.add_options(line);
   if (!parse(line, std::move(arguments))) return 0;
 
   options.validate();
   if (!prompt_file.empty()) prompt = prompt_in(prompt_file);
   RunCheckpoint checkpoint = load_run_checkpoint(find_checkpoint(path));
+  check_experts_per_token(checkpoint.config, options.experts_per_token);
   const Device device = machine.use(checkpoint.threads);
   const std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(checkpoint);
   const Model model(checkpoint.config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
   check_prompt(prompt, *tokenizer, prompt_file.empty() ? "--prompt" : "--prompt-file");
-  print_result(prompt);
-  generate(*model.decoder, *tokenizer, prompt, tokens, options, checkpoint.config.train.compute_dtype(),
-           [](std::string_view piece) { print_result(std::string(piece)); });
-  print_result("\n");
+  for (std::int64_t sample = 1; sample <= samples; ++sample, ++options.seed) {
+    if (samples > 1)
+      print_result(fmt::format("--- sample {} of {}, seed {}\n", sample, samples, options.seed));
+    print_result(prompt);
+    generate(*model.decoder, *tokenizer, prompt, tokens, options, checkpoint.config.train.compute_dtype(),
+             [](std::string_view piece) { print_result(std::string(piece)); });
+    print_result("\n");
+  }
   return 0;
 }
 

@@ -184,7 +184,7 @@ TEST_CASE("a run on a file of one's own says so") {
   place.refused({"evaluate", "run", "--data.name=enwik8"}, "enwik8 is not there");
 }
 
-TEST_CASE("texts are read packed, from streams, from several files; others are named for what they are") {
+TEST_CASE("texts are read packed, from streams, from several files, and others are named for what they are") {
   const Workplace place(true);
   REQUIRE(place
               .shell("gzip -k text; xz -k text; split -n 3 text part-; cat part-aa.gz > a 2>/dev/null; "
