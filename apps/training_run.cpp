@@ -105,6 +105,7 @@ void TrainingRun::add_training(Json& line, const StepReport& report) {
   line["tokens"] = trainer_.state().step * report.tokens;
   line["tokens_per_s"] = speed;
   line["memory_bytes"] = memory.stats().peak_bytes;
+  line["memory_reserved_bytes"] = memory.stats().peak_reserved_bytes;
   loss_ = values.at("train/loss");
   if (!progress_.on_terminal()) {
     std::vector<std::string> names{"loss", "task"};

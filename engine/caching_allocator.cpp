@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 #include <cstdlib>
+#include <map>
+#include <utility>
 
 #include "engine/log.hpp"
 
@@ -18,6 +20,16 @@ constexpr std::size_t kSentinelBytes = 64;
 #endif
 constexpr unsigned char kSentinel = 0xA5;
 
+// The most to reserve when `peak` bytes were in use.
+constexpr std::size_t bound(std::size_t peak) { return peak + peak / 4; }
+
+// The index of a size that bucket_size() gave: eight of each power of two.
+std::size_t bucket_of(std::size_t size) {
+  if (size <= 512) return size / 64 - 1;
+  const auto log = static_cast<std::size_t>(std::bit_width(size - 1) - 1);  // size in (2^log, 2^(log + 1)]
+  return 8 * (log - 8) + ((size - 1) >> (log - 3)) % 8;
+}
+
 }  // namespace
 
 std::size_t CachingAllocator::bucket_size(std::size_t bytes) {
@@ -29,28 +41,39 @@ std::size_t CachingAllocator::bucket_size(std::size_t bytes) {
 void* CachingAllocator::allocate(std::size_t bytes) {
   const std::size_t size = bucket_size(bytes);
   const std::lock_guard lock(mutex_);
-  ++stats_.allocations;
+  if (++stats_.allocations % kWindow == 0) {
+    last_window_peak_ = std::exchange(window_peak_, stats_.in_use_bytes);
+    shrink_to(bound(std::max(window_peak_, last_window_peak_)));
+  }
   void* block = nullptr;
-  if (auto found = free_blocks_.find(size); found != free_blocks_.end() && !found->second.empty()) {
-    block = found->second.back();
-    found->second.pop_back();
+  const std::size_t bucket = bucket_of(size);
+  if (std::vector<FreeBlock>& blocks = free_blocks_[bucket]; !blocks.empty()) {
+    block = blocks.back().pointer;
+    blocks.pop_back();
+    if (blocks.empty()) oldest_[bucket] = kNone;
     ++stats_.cache_hits;
-  } else {
-    block = runtime_.allocate(size + kSentinelBytes);
-    if (block == nullptr) {  // the cache may hold what is missing, in blocks of other sizes
-      flush_locked();
-      block = runtime_.allocate(size + kSentinelBytes);
-    }
-    if (block == nullptr)
-      throw OutOfMemory(
-          fmt::format("[allocator] out of memory: {} bytes wanted, {} in use, {} bytes at the peak", size,
-                      stats_.in_use_bytes, stats_.peak_bytes));
-    stats_.reserved_bytes += size;
+  } else if (block = reserve(size); block == nullptr) {
+    throw OutOfMemory(
+        fmt::format("[allocator] out of memory: {} bytes wanted, {} in use, {} bytes at the peak", size,
+                    stats_.in_use_bytes, stats_.peak_bytes));
   }
   stats_.in_use_bytes += size;
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.in_use_bytes);
+  window_peak_ = std::max(window_peak_, stats_.in_use_bytes);
   if constexpr (kSentinelBytes > 0)
     runtime_.fill_bytes(static_cast<unsigned char*>(block) + size, kSentinel, kSentinelBytes);
+  return block;
+}
+
+void* CachingAllocator::reserve(std::size_t size) {
+  shrink_to(bound(std::max({window_peak_, last_window_peak_, stats_.in_use_bytes + size})) - size);
+  void* block = runtime_.allocate(size + kSentinelBytes);
+  if (block == nullptr) {  // the cache may hold what is missing, in blocks of other sizes
+    shrink_to(0);
+    block = runtime_.allocate(size + kSentinelBytes);
+  }
+  if (block != nullptr) stats_.reserved_bytes += size;
+  stats_.peak_reserved_bytes = std::max(stats_.peak_reserved_bytes, stats_.reserved_bytes);
   return block;
 }
 
@@ -65,21 +88,27 @@ void CachingAllocator::deallocate(void* pointer, std::size_t bytes) {
     }
   }
   const std::lock_guard lock(mutex_);
-  free_blocks_[size].push_back(pointer);
+  const std::size_t bucket = bucket_of(size);
+  if (free_blocks_[bucket].empty()) oldest_[bucket] = stats_.allocations;
+  free_blocks_[bucket].push_back({.pointer = pointer, .size = size, .freed_at = stats_.allocations});
   stats_.in_use_bytes -= size;
 }
 
 void CachingAllocator::flush() {
   const std::lock_guard lock(mutex_);
-  flush_locked();
+  shrink_to(0);
 }
 
-void CachingAllocator::flush_locked() {
-  for (auto& [size, blocks] : free_blocks_) {
-    for (void* block : blocks) runtime_.deallocate(block);
-    stats_.reserved_bytes -= size * blocks.size();
+void CachingAllocator::shrink_to(std::size_t bytes) {
+  while (stats_.reserved_bytes > bytes) {
+    const auto bucket = static_cast<std::size_t>(std::ranges::min_element(oldest_) - oldest_.begin());
+    std::vector<FreeBlock>& blocks = free_blocks_[bucket];
+    if (blocks.empty()) return;
+    runtime_.deallocate(blocks.front().pointer);
+    stats_.reserved_bytes -= blocks.front().size;
+    blocks.erase(blocks.begin());
+    oldest_[bucket] = blocks.empty() ? kNone : blocks.front().freed_at;
   }
-  free_blocks_.clear();
 }
 
 AllocatorStats CachingAllocator::stats() const {
@@ -90,6 +119,7 @@ AllocatorStats CachingAllocator::stats() const {
 void CachingAllocator::reset_peak() {
   const std::lock_guard lock(mutex_);
   stats_.peak_bytes = stats_.in_use_bytes;
+  stats_.peak_reserved_bytes = stats_.reserved_bytes;
 }
 
 CachingAllocator& allocator(Device device) {

@@ -1,7 +1,8 @@
 #pragma once
-// Loops over the cores, on OpenMP. The partition is a function of (n, grain, number of threads) alone, so a
-// result that depends on it is repeatable for a given thread count; a kernel whose elements are independent
-// gives the same bits for any. Inside a parallel loop further calls run in line.
+// Loops over the cores. The partition is a function of (n, grain, number of threads) alone, so a result that
+// depends on it is repeatable for a given thread count; a kernel whose elements are independent gives the same
+// bits for any. Which thread runs a piece is not fixed (engine/thread_pool.hpp). Inside a parallel loop further
+// calls run in line.
 
 #include <cstdint>
 
@@ -28,11 +29,10 @@ class ShareEveryLoop {
 
 namespace detail {
 bool share_every_loop();
-void run_parallel(std::int64_t chunks, bool dynamic, void (*call)(const void*, std::int64_t),
-                  const void* context);
+void run_parallel(std::int64_t pieces, void (*call)(const void*, std::int64_t), const void* context);
 }  // namespace detail
 
-// f(begin, end) over contiguous pieces of [0, n), one piece per thread; pieces have at least `grain` items
+// f(begin, end) over contiguous pieces of [0, n), as many as threads; pieces have at least `grain` items
 // unless n itself is smaller. An exception thrown by f is rethrown here (the one of the lowest piece).
 template <class F>
 void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
@@ -42,8 +42,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
   if (pieces <= 1) return f(std::int64_t{0}, n);
   const auto piece = [&](std::int64_t i) { f(n * i / pieces, n * (i + 1) / pieces); };
   detail::run_parallel(
-      pieces, false, [](const void* c, std::int64_t i) { (*static_cast<const decltype(piece)*>(c))(i); },
-      &piece);
+      pieces, [](const void* c, std::int64_t i) { (*static_cast<const decltype(piece)*>(c))(i); }, &piece);
 }
 
 // f(i) for every i in [0, n), handed out one by one as threads become free: for items of unequal cost whose
@@ -60,7 +59,7 @@ void parallel_for_dynamic(std::int64_t n, std::int64_t work, const F& f) {
     return;
   }
   detail::run_parallel(
-      n, true, [](const void* c, std::int64_t i) { (*static_cast<const F*>(c))(i); }, &f);
+      n, [](const void* c, std::int64_t i) { (*static_cast<const F*>(c))(i); }, &f);
 }
 
 }  // namespace simsmoe

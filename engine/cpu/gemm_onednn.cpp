@@ -1,11 +1,12 @@
 // oneDNN's f32 product, on the calling thread.
 
 #include <dnnl.h>
+#include <omp.h>
 
 #include <algorithm>
 
+#include "engine/check.hpp"
 #include "engine/cpu/gemm_libraries.hpp"
-#include "engine/parallel_for.hpp"
 #include "engine/tensor.hpp"
 
 namespace simsmoe::cpu {
@@ -37,11 +38,11 @@ class PaddedRows {
 void sgemm(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
            std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {
   const auto letter = [](Transpose t) { return t == Transpose::transposed ? 'T' : 'N'; };
-  const int threads = num_threads();
-  set_num_threads(1);  // of this thread: oneDNN would divide the work again where gemm.cpp did not
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);  // of this thread: oneDNN would divide the work, which gemm.cpp has done
   const dnnl_status_t status =
       dnnl_sgemm(letter(ta), letter(tb), m, n, k, 1.0f, a, lda, b, ldb, accumulate ? 1.0f : 0.0f, c, ldc);
-  set_num_threads(threads);
+  omp_set_num_threads(threads);
   SMX_CHECK(status == dnnl_success, "[gemm] oneDNN failed with status {} at m={} n={} k={}",
             static_cast<int>(status), m, n, k);
 }

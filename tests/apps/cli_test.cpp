@@ -53,10 +53,12 @@ TEST_CASE("train leaves a run folder, evaluate and generate read it") {
 
   const std::vector<json> metrics = place.metrics();
   REQUIRE(metrics.size() == 40);
-  for (const char* key : {"step", "train/loss", "train/task", "train/balance", "train/z", "train/bpb",
-                          "valid/bpb", "lr", "grad_norm", "tokens_per_s", "memory_bytes"})
+  for (const char* key :
+       {"step", "train/loss", "train/task", "train/balance", "train/z", "train/bpb", "valid/bpb", "lr",
+        "grad_norm", "tokens_per_s", "memory_bytes", "memory_reserved_bytes"})
     CHECK_MESSAGE(metrics[9].contains(key), key);
   CHECK(metrics.back()["step"] == 40);
+  CHECK(metrics.back()["memory_reserved_bytes"] >= metrics.back()["memory_bytes"]);
 
   const ProgramResult evaluation = place.run({"evaluate", "run/checkpoints/last.safetensors", "--json"});
   CHECK(evaluation.exit_code == 0);

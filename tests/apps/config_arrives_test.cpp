@@ -229,7 +229,7 @@ std::string lines_without_times(const std::string& metrics) {
   std::istringstream lines(metrics);
   for (std::string line; std::getline(lines, line);) {
     nlohmann::json values = nlohmann::json::parse(line);
-    for (const char* key : {"tokens_per_s", "memory_bytes"}) values.erase(key);
+    for (const char* key : {"tokens_per_s", "memory_bytes", "memory_reserved_bytes"}) values.erase(key);
     kept += values.dump() + "\n";
   }
   return kept;

@@ -4,6 +4,10 @@
 
 #include <csignal>
 #include <cstring>
+#include <map>
+#include <random>
+#include <utility>
+#include <vector>
 
 #include "tests/engine/support.hpp"
 
@@ -83,8 +87,56 @@ TEST_CASE("allocator: statistics and peak") {
   CHECK(a.stats().peak_bytes == 1024);
   a.flush();
   CHECK(a.stats().reserved_bytes == 1024);
+  CHECK(a.stats().peak_reserved_bytes == 3072);
+  a.reset_peak();
+  CHECK(a.stats().peak_reserved_bytes == 1024);
   a.deallocate(x, 1024);
   CHECK(a.stats().in_use_bytes == 0);
+}
+
+TEST_CASE("allocator: what is reserved stays near the peak while sizes change from step to step") {
+  CachingAllocator a(runtime(kCpu), kCpu);
+  std::mt19937 random(1);
+  std::uniform_int_distribution<std::size_t> tokens(1000, 3000);  // of an expert
+  for (int step = 0; step < 2000; ++step) {
+    std::vector<std::pair<void*, std::size_t>> kept;
+    for (int i = 0; i < 16; ++i) kept.emplace_back(a.allocate(1 << 20), 1 << 20);  // the rest of the model
+    for (int expert = 0; expert < 8; ++expert) {
+      const std::size_t bytes = tokens(random) * 256;
+      for (int tensor = 0; tensor < 4; ++tensor) kept.emplace_back(a.allocate(bytes), bytes);
+      void* scratch = a.allocate(4 * bytes);
+      a.deallocate(scratch, 4 * bytes);
+    }
+    for (const auto& [block, bytes] : kept) a.deallocate(block, bytes);
+    REQUIRE(a.stats().in_use_bytes == 0);
+    REQUIRE(a.stats().peak_reserved_bytes <= 1.3 * static_cast<double>(a.stats().peak_bytes));
+  }
+  CHECK(a.stats().cache_hits > a.stats().allocations / 2);
+}
+
+TEST_CASE("allocator: the blocks that were free the longest go first, and only as many as must") {
+  CachingAllocator a(runtime(kCpu), kCpu);
+  void* working[4];  // the peak: 4 blocks of 8192
+  for (void*& block : working) block = a.allocate(8192);
+  for (void* block : working) a.deallocate(block, 8192);
+  a.deallocate(a.allocate(4096), 4096);
+  CHECK(a.stats().reserved_bytes == 4 * 8192 + 4096);  // 1.125 of the peak
+  a.deallocate(a.allocate(4608), 4608);                // 1.27: more than 1.25, one of the oldest has to go
+  CHECK(a.stats().reserved_bytes == 3 * 8192 + 4096 + 4608);
+  const auto hits = a.stats().cache_hits;
+  for (const std::size_t bytes : {8192, 4096, 4608}) a.deallocate(a.allocate(bytes), bytes);
+  CHECK(a.stats().cache_hits == hits + 3);
+}
+
+TEST_CASE("allocator: what a phase needed goes back when later ones need less") {
+  CachingAllocator a(runtime(kCpu), kCpu);
+  a.deallocate(a.allocate(1 << 20), 1 << 20);
+  void* little = a.allocate(1024);
+  for (std::uint64_t i = 0; i < CachingAllocator::kWindow / 2; ++i) a.deallocate(a.allocate(2048), 2048);
+  CHECK(a.stats().reserved_bytes == (1 << 20) + 1024 + 2048);  // still within the window
+  for (std::uint64_t i = 0; i < 2 * CachingAllocator::kWindow; ++i) a.deallocate(a.allocate(2048), 2048);
+  CHECK(a.stats().reserved_bytes == 1024 + 2048);
+  a.deallocate(little, 1024);
 }
 
 TEST_CASE("allocator: flushes its cache before it gives up") {

@@ -1,8 +1,13 @@
 #include "engine/parallel_for.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
+#include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,6 +35,24 @@ std::vector<std::pair<std::int64_t, std::int64_t>> pieces_of(std::int64_t n, std
   });
   std::sort(pieces.begin(), pieces.end());
   return pieces;
+}
+
+// Waits for what another thread must do; false when that does not happen.
+template <class Condition>
+bool comes_true(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+double processor_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
 }  // namespace
@@ -114,4 +137,91 @@ TEST_CASE("parallel_for: the exception of the lowest piece arrives") {
           });
         }) == "piece 100");
   CHECK_THROWS_AS(set_num_threads(0), Error);
+}
+
+TEST_CASE("parallel_for: a thread that is held up holds up nothing but its own piece") {
+  const Threads guard(2);
+  const auto caller = std::this_thread::get_id();
+  for (const bool hold_caller : {true, false}) {
+    CAPTURE(hold_caller);
+    std::atomic<int> done{0};
+    std::atomic<bool> others_were_done{true}, held{false};
+    parallel_for_dynamic(10, INT64_MAX, [&](std::int64_t) {
+      const bool is_caller = std::this_thread::get_id() == caller;
+      if (!is_caller && !held.exchange(true) && !hold_caller)
+        others_were_done = comes_true([&] { return done == 9; });
+      else if (is_caller && hold_caller)
+        others_were_done = comes_true([&] { return done == 9; });
+      else if (!hold_caller)  // the caller leaves one piece to the other thread
+        comes_true([&] { return held.load(); });
+      ++done;
+    });
+    CHECK(done == 10);
+    CHECK(others_were_done);
+  }
+}
+
+TEST_CASE("parallel_for: no more threads take part than are set, also after there were more") {
+  for (const int threads : {4, 2}) {
+    const Threads guard(threads);
+    std::set<std::thread::id> seen;
+    std::mutex mutex;
+    std::atomic<int> waiting{0};
+    parallel_for_dynamic(40, INT64_MAX, [&](std::int64_t) {
+      ++waiting;
+      comes_true([&] { return waiting >= threads; });  // all of them have come before any goes on
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+      const std::lock_guard lock(mutex);
+      seen.insert(std::this_thread::get_id());
+    });
+    CHECK(std::ssize(seen) == threads);
+  }
+}
+
+TEST_CASE("parallel_for: two callers at once each have all their pieces run") {
+  const Threads guard(3);
+  std::vector<std::vector<std::atomic<int>>> runs(2);
+  std::atomic<int> inside{0};
+  std::vector<std::thread> callers;
+  for (auto& mine : runs) {
+    mine = std::vector<std::atomic<int>>(50);
+    callers.emplace_back([&] {
+      parallel_for_dynamic(50, INT64_MAX, [&](std::int64_t i) {
+        if (i == 49) {  // neither caller ends before both have begun
+          ++inside;
+          CHECK(comes_true([&] { return inside == 2; }));
+        }
+        CHECK(in_parallel());
+        ++mine[static_cast<std::size_t>(i)];
+      });
+      CHECK_FALSE(in_parallel());
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const auto& mine : runs)
+    for (const auto& r : mine) CHECK(r == 1);
+}
+
+TEST_CASE("parallel_for: threads that wait sleep") {
+  const Threads guard(4);
+  CHECK(pieces_of(1000, 1).size() == 4);
+  const double before = processor_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  CHECK(processor_seconds() - before < 0.05);  // 0.2 to 0.6 when they keep looking for work
+  // So does a caller that waits for the piece of another thread.
+  const auto caller = std::this_thread::get_id();
+  std::atomic<bool> other_has_begun{false};
+  double used = 0.0;
+  parallel_for(2, 1, [&](std::int64_t, std::int64_t) {
+    if (std::this_thread::get_id() == caller) {
+      comes_true([&] { return other_has_begun.load(); });
+      return;
+    }
+    other_has_begun = true;
+    const double start = processor_seconds();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    used = processor_seconds() - start;
+  });
+  CHECK(other_has_begun);
+  CHECK(used < 0.05);
 }
