@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "engine/profile.hpp"
 
@@ -37,6 +38,30 @@ OpNames& op_names() {
   static OpNames names;
   return names;
 }
+
+#ifdef NDEBUG
+std::vector<SavedTensor> captured_by(const BackwardFn& /*backward*/) { return {}; }
+void check_unchanged(const Node& /*node*/) {}
+#else
+// The tensors within the closure, found by copying it.
+std::vector<SavedTensor> captured_by(const BackwardFn& backward) {
+  struct Listening {
+    std::vector<SavedTensor>* outer;
+    ~Listening() { detail::copied_tensors = outer; }
+  };
+  std::vector<SavedTensor> saved;
+  const Listening listening{std::exchange(detail::copied_tensors, &saved)};
+  const BackwardFn copy = backward;
+  return saved;
+}
+
+void check_unchanged(const Node& node) {
+  for (const SavedTensor& tensor : node.saved)
+    SMX_CHECK(tensor.storage->version() == tensor.version,
+              "[{}] a tensor kept for backward, {} {}, was changed after the op ran", node.op,
+              name_of(tensor.dtype), tensor.shape);
+}
+#endif
 
 }  // namespace
 
@@ -102,7 +127,10 @@ GradTarget BackwardContext::target(int input) {
             input);
   const Variable& x = node_.inputs[static_cast<std::size_t>(input)];
   const bool accumulate = x.grad().defined();
-  if (!accumulate) x.state().grad = Tensor::empty_like(x.value());
+  if (accumulate)
+    x.grad().note_change();
+  else
+    x.state().grad = Tensor::empty_like(x.value());
   return {x.grad(), accumulate};
 }
 
@@ -154,6 +182,7 @@ void Tape::backward(const Variables& ys, const std::vector<Tensor>& dys) {
     const bool reached =
         std::ranges::any_of(node.outputs, [](const Variable& output) { return output.grad().defined(); });
     if (reached) {
+      check_unchanged(node);
       const profile::Scope scope(node.op, profile::Phase::backward);
       BackwardContext context(node);
       node.backward(context);
@@ -193,7 +222,8 @@ Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outp
     result.state().tape = tape->id_;
   }
   op_names().insert(op);
-  tape->nodes_.push_back({op, std::move(inputs), results, std::move(backward)});
+  std::vector<SavedTensor> saved = captured_by(backward);
+  tape->nodes_.push_back({op, std::move(inputs), results, std::move(backward), std::move(saved)});
   return results;
 }
 

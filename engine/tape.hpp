@@ -20,6 +20,8 @@
 //  7. Recomputation (activation checkpointing) is an op whose closure opens an inner Tape: ops/recompute.hpp.
 //  8. A Variable computed on one tape cannot be an input on another, where the gradient would silently stop:
 //     detach() it.
+//  9. What a closure has captured does not change before backward. Debug builds check it by the versions of the
+//     tensors (Tensor::version) and name the op.
 
 #include <cstdint>
 #include <functional>
@@ -104,6 +106,7 @@ struct Node {
   Variables inputs;  // undefined entries are allowed: optional arguments keep their position
   Variables outputs;
   BackwardFn backward;
+  std::vector<SavedTensor> saved;  // what `backward` has captured, in debug builds; else empty
 };
 
 class Tape {

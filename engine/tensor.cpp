@@ -49,14 +49,15 @@ Tensor Tensor::from_host(const void* values, std::size_t count, Shape shape, DTy
   return t;
 }
 
-Device Tensor::device() const {
+Storage& Tensor::storage() const {
   SMX_CHECK(defined(), "[tensor] undefined tensor");
-  return storage_->device();
+  return *storage_;
 }
 
+Device Tensor::device() const { return storage().device(); }
+
 void* Tensor::raw_data() const {
-  SMX_CHECK(defined(), "[tensor] undefined tensor");
-  return static_cast<std::byte*>(storage_->data()) + static_cast<std::size_t>(offset_) * size_of(dtype_);
+  return static_cast<std::byte*>(storage().data()) + static_cast<std::size_t>(offset_) * size_of(dtype_);
 }
 
 void* Tensor::raw(DType wanted) const {
@@ -69,7 +70,7 @@ std::vector<T> Tensor::to_vector() const {
   const Tensor here = to(kCpu);
   std::vector<T> values(static_cast<std::size_t>(numel()));
   for_dtype(dtype_, [&]<class S>() {
-    std::ranges::transform(here.host<S>(), values.begin(), [](S x) { return converted<T>(x); });
+    std::ranges::transform(here.host<const S>(), values.begin(), [](S x) { return converted<T>(x); });
   });
   return values;
 }
@@ -125,6 +126,7 @@ Tensor Tensor::clone() const {
 void Tensor::copy_from(const Tensor& source) const {
   SMX_CHECK(shape_ == source.shape_ && dtype_ == source.dtype_, "[copy_from] {} into {}", describe(source),
             describe(*this));
+  note_change();
   const Device place = device().is_cuda() ? device() : source.device();  // a GPU runtime knows both sides
   runtime(place).copy(raw_data(), device(), source.raw_data(), source.device(), bytes());
 }
@@ -155,7 +157,8 @@ bool all_finite(const Tensor& t) {
   if (!is_float(t.dtype())) return true;
   const Tensor here = t.to(kCpu);
   return for_float_dtype(t.dtype(), [&]<class T>() {
-    return std::ranges::all_of(here.host<T>(), [](T x) { return std::isfinite(static_cast<acc_t<T>>(x)); });
+    return std::ranges::all_of(here.host<const T>(),
+                               [](T x) { return std::isfinite(static_cast<acc_t<T>>(x)); });
   });
 }
 

@@ -3,10 +3,12 @@
 // copies it. There are no strides: transposition is a flag of matmul, broadcasting a plan inside `binary`.
 // What has a history and a gradient is a Variable (engine/tape.hpp).
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "engine/device.hpp"
@@ -26,16 +28,46 @@ class Storage {
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+  // How often elements that may have been read before were written over.
+  std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  void note_change() { version_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
   void* data_;
   std::size_t bytes_;
   Device device_;
+  std::atomic<std::uint64_t> version_{0};
 };
+
+// A tensor as it was when a closure captured it. The closure keeps the storage alive.
+struct SavedTensor {
+  const Storage* storage;
+  std::uint64_t version;
+  Shape shape;
+  DType dtype;
+};
+
+#ifndef NDEBUG
+namespace detail {
+// While set, every Tensor that is copied on this thread is noted here: copying a closure lists what it has captured.
+inline thread_local std::vector<SavedTensor>* copied_tensors = nullptr;
+}  // namespace detail
+#endif
 
 class Tensor {
  public:
   Tensor() = default;  // undefined: no memory; defined() is false
+#ifndef NDEBUG
+  Tensor(const Tensor& other)
+      : storage_(other.storage_), offset_(other.offset_), shape_(other.shape_), dtype_(other.dtype_) {
+    if (detail::copied_tensors != nullptr && defined())
+      detail::copied_tensors->push_back({storage_.get(), version(), shape_, dtype_});
+  }
+  Tensor(Tensor&&) noexcept = default;
+  Tensor& operator=(const Tensor&) = default;
+  Tensor& operator=(Tensor&&) noexcept = default;
+  ~Tensor() = default;
+#endif
 
   // Uninitialised; debug builds fill floats with NaN and integers with all ones.
   static Tensor empty(Shape shape, DType dtype, Device device = kCpu);
@@ -70,18 +102,21 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const;
 
-  // The elements, for kernels. Throws when T is not the dtype or the tensor is undefined.
+  // The elements, for kernels. Throws when T is not the dtype or the tensor is undefined. A kernel that writes into
+  // a tensor that existed before calls note_change(); one that fills fresh memory, or a GradTarget, need not.
   template <class T>
   T* data() const {
     return static_cast<T*>(raw(dtype_of<T>()));
   }
   void* raw_data() const;  // untyped, for copies
 
-  // The elements of a CPU tensor as a span.
+  // The elements of a CPU tensor as a span: host<const T>() to read them; host<T>(), to write, raises the version.
   template <class T>
   std::span<T> host() const {
     SMX_CHECK(device().is_cpu(), "[tensor] host() of a tensor on {}", device().to_string());
-    return {data<T>(), static_cast<std::size_t>(numel())};
+    T* const elements = data<std::remove_const_t<T>>();
+    if constexpr (!std::is_const_v<T>) note_change();
+    return {elements, static_cast<std::size_t>(numel())};
   }
   // A copy of the elements on the host, converted to T; any dtype, any device.
   template <class T>
@@ -98,11 +133,17 @@ class Tensor {
   void copy_from(const Tensor& source) const;  // same shape and dtype, any device
   void fill(double value) const;
 
+  // How often the memory was changed, through any of the tensors that share it. Debug builds compare it between
+  // forward and backward (engine/tape.hpp). fill(), copy_from() and host<T>() raise it.
+  std::uint64_t version() const { return storage().version(); }
+  void note_change() const { storage().note_change(); }
+
   bool shares_memory_with(const Tensor& other) const { return defined() && storage_ == other.storage_; }
 
  private:
   static Tensor from_host(const void* values, std::size_t count, Shape shape, DType dtype, Device device);
   void* raw(DType wanted) const;
+  Storage& storage() const;  // throws when undefined
 
   std::shared_ptr<Storage> storage_;
   std::int64_t offset_ = 0;  // in elements

@@ -36,7 +36,7 @@ class StatefulOptimizer : public Optimizer {
     SMX_CHECK(store.parameters().size() == slots_.size(),
               "[optimizer] made for {} parameters, the store has {}", slots_.size(),
               store.parameters().size());
-    ++*steps_.data<std::int64_t>();
+    ++steps_.host<std::int64_t>().front();
     std::vector<Update> updates;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const Parameter& parameter = store.parameters()[i];
@@ -44,7 +44,7 @@ class StatefulOptimizer : public Optimizer {
       const Slot& slot = slots_[i];
       updates.push_back({parameter.variable.value(), parameter.variable.grad(), slot.state,
                          parameter.options.decay ? options_.weight_decay : 0.0,
-                         slot.updates.defined() ? ++*slot.updates.data<std::int64_t>() : 0});
+                         slot.updates.defined() ? ++slot.updates.host<std::int64_t>().front() : 0});
     }
     update(updates, lr, gradient_scale);
   }

@@ -257,6 +257,7 @@ Tensor cached_attention(const Heads& q, const Heads& k, const Heads& v, const Te
   AttentionOptions at = options;
   at.position = position;
   const AttentionSpec spec = described(op, queries, half(0), half(1), at);
+  cache.note_change();
   SMX_DISPATCH(append_heads, cache.device(), keys, spec.k.x, position);
   SMX_DISPATCH(append_heads, cache.device(), values, spec.v.x, position);
   Tensor y = empty_output(queries);

@@ -74,14 +74,14 @@ void choice_counts(const Tensor& experts, std::int64_t length, std::int64_t colu
 void limit_choices(const Tensor& experts, std::int64_t num_experts, std::int64_t capacity, const Tensor& y) {
   std::vector<std::int64_t> taken(static_cast<std::size_t>(num_experts), 0);
   std::ranges::transform(
-      experts.host<std::int32_t>(), y.host<std::int32_t>().begin(), [&](std::int32_t expert) {
+      experts.host<const std::int32_t>(), y.host<std::int32_t>().begin(), [&](std::int32_t expert) {
         check_expert("limit_choices", expert, num_experts);
         return expert >= 0 && taken[static_cast<std::size_t>(expert)]++ >= capacity ? -1 : expert;
       });
 }
 
 void keep_choices(const Tensor& experts, const Tensor& mask, const Tensor& y) {
-  std::ranges::transform(experts.host<std::int32_t>(), mask.host<std::uint8_t>(),
+  std::ranges::transform(experts.host<const std::int32_t>(), mask.host<const std::uint8_t>(),
                          y.host<std::int32_t>().begin(),
                          [](std::int32_t expert, std::uint8_t keep) { return keep != 0 ? expert : -1; });
 }
@@ -152,7 +152,7 @@ void rows_of_choices(const Tensor& experts, const Tensor& position, const Tensor
                      const Tensor& y) {
   const std::int64_t k = experts.size(1);
   std::ranges::transform(
-      tokens.host<std::int64_t>(), y.host<std::int64_t>().begin(), [&](std::int64_t token) {
+      tokens.host<const std::int64_t>(), y.host<std::int64_t>().begin(), [&](std::int64_t token) {
         SMX_CHECK(0 <= token && token < experts.size(0), "[rows_of_choices] token {} is outside [0, {})",
                   token, experts.size(0));
         const auto mine = row_of(experts, token);

@@ -80,7 +80,7 @@ class Lines {
 
 void check_indices(std::string_view op, const Tensor& indices, std::int64_t size) {
   for_index_dtype(indices.dtype(), [&]<class I>() {
-    const auto values = indices.host<I>();
+    const auto values = indices.host<const I>();
     const auto wrong = std::ranges::find_if(values, [&](I v) { return v < 0 || v >= size; });
     SMX_CHECK(wrong == values.end(), "[{}] indices[{}] = {} is outside [0, {})", op, wrong - values.begin(),
               *wrong, size);
@@ -200,7 +200,7 @@ void scatter_along(const Tensor& source, const Tensor& index, int axis, GradTarg
 void one_hot(const Tensor& indices, const Tensor& y) {
   const std::int64_t n = y.size(-1);
   for_index_dtype(indices.dtype(), [&]<class I>() {
-    const auto chosen = indices.host<I>();
+    const auto chosen = indices.host<const I>();
     const auto wrong = std::ranges::find_if(chosen, [&](I v) { return v < -1 || v >= n; });
     SMX_CHECK(wrong == chosen.end(), "[one_hot] indices[{}] = {} is outside [-1, {})", wrong - chosen.begin(),
               *wrong, n);

@@ -20,7 +20,7 @@ void check_offsets(const Tensor& offsets, std::int64_t experts, std::int64_t row
   SMX_CHECK(offsets.defined() && offsets.dtype() == DType::i64 && offsets.device().is_cpu() &&
                 offsets.shape() == Shape({experts + 1}),
             "[grouped_matmul] expected offsets i64 [{}] on the host, got {}", experts + 1, describe(offsets));
-  const auto bounds = offsets.host<std::int64_t>();
+  const auto bounds = offsets.host<const std::int64_t>();
   SMX_CHECK(bounds.front() == 0 && bounds.back() == rows,
             "[grouped_matmul] expected offsets from 0 to {}, got {} to {}", rows, bounds.front(),
             bounds.back());

@@ -67,7 +67,7 @@ struct Piece {
 // Cuts [0, extent(rows of e)) of every expert e into equal pieces, about one per kExpertRows of its rows.
 template <class F>
 std::vector<Piece> cut(const Tensor& offsets, const F& extent) {
-  const auto bounds = offsets.host<std::int64_t>();
+  const auto bounds = offsets.host<const std::int64_t>();
   std::vector<Piece> pieces;
   for (std::int64_t e = 0; e + 1 < offsets.size(0); ++e) {
     const std::int64_t rows = bounds[static_cast<std::size_t>(e + 1)] - bounds[static_cast<std::size_t>(e)];
@@ -82,7 +82,7 @@ std::vector<Piece> cut(const Tensor& offsets, const F& extent) {
 // Pieces of the experts' rows, as rows of the whole batch.
 std::vector<Piece> row_pieces(const Tensor& offsets) {
   std::vector<Piece> pieces = cut(offsets, [](std::int64_t rows) { return rows; });
-  const auto bounds = offsets.host<std::int64_t>();
+  const auto bounds = offsets.host<const std::int64_t>();
   for (Piece& p : pieces) {
     p.begin += bounds[static_cast<std::size_t>(p.expert)];
     p.end += bounds[static_cast<std::size_t>(p.expert)];

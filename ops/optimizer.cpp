@@ -39,6 +39,11 @@ void adam_step(const std::vector<AdamSlot>& slots, const AdamStep& step, const T
     check_state("adam_step", slot.parameter, slot.v, "the second moment");
     SMX_CHECK(slot.step >= 1, "[adam_step] steps count from 1, got {}", slot.step);
   }
+  for (const AdamSlot& slot : slots) {
+    slot.parameter.note_change();
+    slot.m.note_change();
+    slot.v.note_change();
+  }
   SMX_DISPATCH(adam_update, slots.front().parameter.device(), slots, step, gradient_scale);
 }
 
@@ -53,6 +58,10 @@ void sgd_step(const std::vector<SgdSlot>& slots, const SgdStep& step, const Tens
     SMX_CHECK(step.momentum == 0.0 || slot.momentum.defined(), "[sgd_step] momentum {} needs a buffer",
               step.momentum);
     if (slot.momentum.defined()) check_state("sgd_step", slot.parameter, slot.momentum, "the momentum");
+  }
+  for (const SgdSlot& slot : slots) {
+    slot.parameter.note_change();
+    if (slot.momentum.defined()) slot.momentum.note_change();
   }
   SMX_DISPATCH(sgd_update, slots.front().parameter.device(), slots, step, gradient_scale);
 }

@@ -36,7 +36,7 @@ A dot(const T* x, const T* y, std::int64_t n) {
 }  // namespace
 
 void expert_histogram(const Tensor& experts, const Tensor& counts) {
-  const std::span<const std::int32_t> chosen = experts.host<std::int32_t>();
+  const std::span<const std::int32_t> chosen = experts.host<const std::int32_t>();
   const std::span<std::int64_t> count = counts.host<std::int64_t>();
   std::ranges::fill(count, 0);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -48,10 +48,10 @@ void expert_histogram(const Tensor& experts, const Tensor& counts) {
 
 void stable_partition(const Tensor& experts, const Tensor& offsets, const Tensor& order,
                       const Tensor& position) {
-  const std::span<const std::int32_t> chosen = experts.host<std::int32_t>();
+  const std::span<const std::int32_t> chosen = experts.host<const std::int32_t>();
   const std::span<std::int32_t> row_of = position.host<std::int32_t>();
   std::int32_t* copy_of = order.data<std::int32_t>();
-  const std::span<const std::int64_t> end = offsets.host<std::int64_t>();
+  const std::span<const std::int64_t> end = offsets.host<const std::int64_t>();
   std::vector<std::int64_t> next(end.begin(), end.end());  // the row that each expert fills next
   for (std::size_t copy = 0; copy < chosen.size(); ++copy) {
     row_of[copy] = -1;

@@ -180,6 +180,59 @@ TEST_CASE("tape rule 8: a result of one tape is no input of another") {
   CHECK(message_of([&] { multiply(x, y); }) == wanted);
 }
 
+TEST_CASE("tape rule 9: a debug build notices what changed between forward and backward") {
+  const auto backward_after = [](const std::function<void(const Variable&, const Variable&)>& change) {
+    const Variable x = leaf({3}), constant(Tensor::scalar(2.0).view({1}));
+    Tape tape;
+    const Variable y = multiply(multiply(x, constant), constant);
+    change(x, constant);
+    return message_of([&] { tape.backward(y); });
+  };
+#ifdef NDEBUG
+  const std::string wanted;
+#else
+  const std::string wanted = "[multiply] a tensor kept for backward, f64 [1], was changed after the op ran";
+#endif
+  CHECK(backward_after([](const Variable& x, const Variable&) { x.value().fill(5.0); }) == wanted);
+  CHECK(backward_after([](const Variable& x, const Variable&) { x.value().copy_from(x.value().clone()); }) ==
+        wanted);
+  CHECK(backward_after([](const Variable&, const Variable& c) { c.value().host<double>()[0] = 1.0; }) ==
+        wanted);
+  CHECK(backward_after([](const Variable&, const Variable& c) { c.value().view({}).fill(1.0); }) == wanted);
+  // Reading leaves what was saved as it was, and so does replacing the whole value.
+  CHECK(backward_after([](const Variable& x, const Variable& c) {
+          x.value().host<const double>();
+          c.value().item();
+          x.set_value(Tensor::from(Doubles{7}, {1}));
+        }) == "");
+  // A list, not only a member.
+  const Variable x = leaf({3});
+  const std::vector<Tensor> kept{Tensor::full({2}, 1.0, DType::f32)};
+  Tape tape;
+  const Variable y = record("listed", {x}, x.value().clone(), [kept](BackwardContext& ctx) {
+    ctx.target(0).buffer.fill(kept.front().to_vector<double>()[0]);
+  });
+  kept.front().note_change();
+#ifdef NDEBUG
+  CHECK(message_of([&] { tape.backward(y); }) == "");
+#else
+  CHECK(message_of([&] { tape.backward(y); }) ==
+        "[listed] a tensor kept for backward, f32 [2], was changed after the op ran");
+#endif
+}
+
+TEST_CASE("tape: gradients that add up are changes of their memory") {
+  const Variable x = leaf({3});
+  const auto square = [&] {
+    Tape tape;
+    tape.backward(multiply(x, x));
+  };
+  square();
+  const std::uint64_t before = x.grad().version();
+  square();
+  CHECK(x.grad().version() > before);
+}
+
 TEST_CASE("tape: without a tape or a need nothing is recorded and memory is freed") {
   const Variable x = leaf({3}), constant(Tensor::scalar(2.0).view({1}));
   const std::size_t before = bytes_in_use();

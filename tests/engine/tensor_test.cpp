@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "engine/caching_allocator.hpp"
 #include "tests/engine/support.hpp"
@@ -12,6 +13,30 @@ using testing::message_of;
 
 namespace {
 const std::vector<float> kSix{1, 2, 3, 4, 5, 6};
+}
+
+TEST_CASE("tensor: every write into memory that exists raises its version, reading does not") {
+  const Tensor a = Tensor::zeros({2, 3}, DType::f32), row = a.slice0(1, 2);
+  std::uint64_t before = a.version();
+  const auto raised = [&] { return std::exchange(before, a.version()) < a.version(); };
+  a.to_vector<double>();
+  a.clone();
+  a.to(DType::f64);
+  to_string(a);
+  CHECK(all_finite(a));
+  CHECK(a.host<const float>()[5] == 0.0f);
+  CHECK_FALSE(raised());
+  a.fill(1.0);
+  CHECK(raised());
+  row.copy_from(Tensor::zeros({1, 3}, DType::f32));
+  CHECK(raised());
+  CHECK(row.version() == a.version());
+  row.host<float>()[0] = 4.0f;
+  CHECK(raised());
+  a.view({6}).note_change();
+  CHECK(raised());
+  CHECK(message_of([] { Tensor().note_change(); }) == "[tensor] undefined tensor");
+  CHECK(message_of([&] { a.host<const double>(); }) == "[tensor] read as f64 but it holds f32 [2, 3]");
 }
 
 TEST_CASE("tensor: a copy shares memory, a clone does not") {

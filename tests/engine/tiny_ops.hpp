@@ -9,8 +9,8 @@ namespace simsmoe::testing {
 
 // target (+)= dy * factor, elementwise: the one kernel.
 inline void write_product(GradTarget target, const Tensor& dy, const Tensor& factor) {
-  const std::span<double> out = target.buffer.host<double>(), g = dy.host<double>(),
-                          f = factor.host<double>();
+  const std::span<double> out = target.buffer.host<double>();
+  const std::span<const double> g = dy.host<const double>(), f = factor.host<const double>();
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = (target.accumulate ? out[i] : 0.0) + g[i] * f[i];
 }
 

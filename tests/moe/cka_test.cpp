@@ -76,7 +76,8 @@ TEST_CASE("golden gradient of the first row") {
     const Golden g;
     Tape tape;
     tape.backward(cka(g.x, g.y, options).value);
-    for (std::size_t j = 0; j < 3; ++j) CHECK(std::abs(g.x.grad().host<double>()[j] - expected[j]) < 1e-9);
+    for (std::size_t j = 0; j < 3; ++j)
+      CHECK(std::abs(g.x.grad().host<const double>()[j] - expected[j]) < 1e-9);
   }
 }
 

@@ -33,8 +33,8 @@ TEST_CASE("select_topk: choices and weights follow the equations for every k") {
       const RouterOutput route = select_topk(logits, {k, order});
       REQUIRE(route.experts.shape() == Shape{n, k});
       REQUIRE(route.weights.shape() == Shape{n, k});
-      const auto experts = route.experts.host<std::int32_t>();
-      const auto weights = route.weights.value().host<double>();
+      const auto experts = route.experts.host<const std::int32_t>();
+      const auto weights = route.weights.value().host<const double>();
       for (std::int64_t t = 0; t < n; ++t) {
         const double* row = g.data() + t * e;
         std::vector<std::int32_t> best(static_cast<std::size_t>(e));

@@ -90,7 +90,9 @@ TEST_CASE("cached attention, piece by piece, is causal attention") {
       const auto part = [&](const Tensor& x) {
         return ops::slice(Variable(x), 1, position, position + step).value();
       };
+      const std::uint64_t version = cache.version();
       const Tensor y = ops::cached_attention(part(qkv), cache, position);
+      CHECK(cache.version() > version);
       CHECK(distance(y, part(whole)) <= rounding(dtype));
       position += step;
     }

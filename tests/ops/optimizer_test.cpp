@@ -184,6 +184,24 @@ TEST_CASE("updates do not depend on the number of threads, and pass over nothing
   CHECK_NOTHROW(ops::sgd_step({}, {}));
 }
 
+TEST_CASE("an update is a change of the parameter and its state, not of the gradient") {
+  const Tensor p = Tensor::zeros({3}, DType::f32), g = Tensor::zeros({3}, DType::f32);
+  const Tensor m = Tensor::zeros({3}, DType::f32), v = Tensor::zeros({3}, DType::f32);
+  const auto versions = [&] { return std::vector{p.version(), g.version(), m.version(), v.version()}; };
+  const auto changed = [&](const auto& step) {
+    const std::vector<std::uint64_t> before = versions();
+    step();
+    std::vector<bool> result;
+    for (std::size_t i = 0; i < before.size(); ++i) result.push_back(versions()[i] > before[i]);
+    return result;
+  };
+  CHECK(changed([&] { ops::adam_step({{p, g, m, v}}, {}); }) == std::vector<bool>{true, false, true, true});
+  CHECK(changed([&] { ops::sgd_step({{p, g, {}}}, {}); }) == std::vector<bool>{true, false, false, false});
+  CHECK(changed([&] {
+          ops::sgd_step({{p, g, m}}, {.momentum = 0.9});
+        }) == std::vector<bool>{true, false, true, false});
+}
+
 TEST_CASE("optimizer steps explain misuse") {
   const Tensor p = Tensor::zeros({3}, DType::f32), wide = Tensor::zeros({4}, DType::f32);
   const Tensor exact = Tensor::zeros({3}, DType::f64), integers = Tensor::zeros({3}, DType::i32);

@@ -85,8 +85,8 @@ TEST_CASE("uniform and normal: element i is the draw of (key, step, i)") {
   const Tensor u = ops::uniform({3, 5}, DType::f64, kKey, 4), n = ops::normal({3, 5}, DType::f64, kKey, 4);
   REQUIRE(u.shape() == Shape{3, 5});
   for (std::uint64_t i = 0; i < 15; ++i) {
-    CHECK(u.host<double>()[i] == random_uniform(kKey, 4, i));
-    CHECK(n.host<double>()[i] == random_normal(kKey, 4, i));
+    CHECK(u.host<const double>()[i] == random_uniform(kKey, 4, i));
+    CHECK(n.host<const double>()[i] == random_normal(kKey, 4, i));
   }
   CHECK(ops::uniform({0}, DType::f32, kKey, 0).numel() == 0);
 }
