@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "engine/convert.hpp"
 #include "engine/profile.hpp"
 
 namespace simsmoe {
@@ -15,13 +16,29 @@ struct Variable::State {
   Tensor grad;
   std::string name;
   bool requires_grad = false;
+  bool borrowed = false;   // grad is memory of the caller of backward, to be copied before it is added to
   std::uint64_t tape = 0;  // the tape that computed it; 0 for a leaf
+
+  // The gradient that has arrived, in memory that may be written to.
+  const Tensor& own_grad() {
+    if (std::exchange(borrowed, false)) grad = grad.clone();
+    return grad;
+  }
+  // One that backward is given. A leaf keeps it, so it is copied at once; that of a result is gone at the end.
+  void add_grad(const Tensor& dy) {
+    if (grad.defined()) {
+      own_grad().note_change();
+      SMX_DISPATCH(add_into, dy.device(), dy, grad);
+    } else {
+      borrowed = tape != 0;
+      grad = borrowed ? dy : dy.clone();
+    }
+  }
 };
 
 namespace {
 
-thread_local Tape* current_tape = nullptr;
-thread_local TapePause* current_pause = nullptr;
+thread_local Recorder* innermost = nullptr;
 std::atomic<std::uint64_t> next_tape_id{1};
 
 struct OpNames {
@@ -33,6 +50,11 @@ struct OpNames {
     if (!names.contains(op)) names.emplace(op);
   }
 };
+
+// One may stand where the other did.
+bool alike(const Tensor& a, const Tensor& b) {
+  return a.defined() && a.shape() == b.shape() && a.dtype() == b.dtype() && a.device() == b.device();
+}
 
 OpNames& op_names() {
   static OpNames names;
@@ -84,17 +106,22 @@ const Tensor& Variable::grad() const { return state().grad; }
 bool Variable::requires_grad() const { return state().requires_grad; }
 const std::string& Variable::name() const { return state().name; }
 Variable Variable::detach() const { return Variable(value()); }
-void Variable::clear_grad() const { state().grad = {}; }
+void Variable::clear_grad() const {
+  state().grad = {};
+  state().borrowed = false;
+}
 
-void Variable::set_grad(Tensor grad) const {
-  SMX_CHECK(state().tape == 0 && grad.defined() && grad.shape() == shape() && grad.dtype() == dtype(),
-            "[variable] gradient {} of {} '{}'", describe(grad), describe(value()), name());
+void Variable::set_grad(const Tensor& grad) const { share_grad(grad.defined() ? grad.clone() : grad); }
+
+void Variable::share_grad(Tensor grad) const {
+  SMX_CHECK(state().tape == 0 && alike(grad, value()), "[variable] gradient {} of {} '{}'", describe(grad),
+            describe(value()), name());
   state().grad = std::move(grad);
 }
 
 void Variable::set_value(Tensor value) const {
-  SMX_CHECK(state().tape == 0 && value.defined() && value.shape() == shape(),
-            "[variable] value {} for {} '{}'", describe(value), describe(state().value), name());
+  SMX_CHECK(state().tape == 0 && alike(value, state().value), "[variable] value {} for {} '{}'",
+            describe(value), describe(state().value), name());
   state().value = std::move(value);
 }
 
@@ -128,26 +155,24 @@ GradTarget BackwardContext::target(int input) {
   const Variable& x = node_.inputs[static_cast<std::size_t>(input)];
   const bool accumulate = x.grad().defined();
   if (accumulate)
-    x.grad().note_change();
+    x.state().own_grad().note_change();
   else
     x.state().grad = Tensor::empty_like(x.value());
   return {x.grad(), accumulate};
 }
 
-Tape::Tape() : id_(next_tape_id++), outer_(current_tape) { current_tape = this; }
+Recorder::Recorder(bool records) : records_(records), outer_(innermost) { innermost = this; }
 
-Tape::~Tape() { current_tape = outer_; }
-
-Tape* Tape::current() { return current_tape; }
-
-TapePause::TapePause() : paused_(current_tape), outer_(current_pause) {
-  current_tape = nullptr;
-  current_pause = this;
+Recorder::~Recorder() {
+  Recorder** at = &innermost;
+  while (*at != nullptr && *at != this) at = &(*at)->outer_;
+  if (*at == this) *at = outer_;
 }
 
-TapePause::~TapePause() {
-  current_tape = paused_;
-  current_pause = outer_;
+Tape::Tape() : Recorder(true), id_(next_tape_id++) {}
+
+Tape* Tape::current() {
+  return innermost != nullptr && innermost->records() ? static_cast<Tape*>(innermost) : nullptr;
 }
 
 void Tape::backward(const Variable& loss) {
@@ -165,16 +190,14 @@ void Tape::backward(const Variables& ys, const std::vector<Tensor>& dys) {
   SMX_CHECK(ys.size() == dys.size() && !ys.empty(), "[backward] {} gradients for {} results", dys.size(),
             ys.size());
   for (std::size_t i = 0; i < ys.size(); ++i) {
-    SMX_CHECK(ys[i].state().tape == id_,
+    const bool leaf = ys[i].state().tape == 0;
+    SMX_CHECK(leaf ? ys[i].requires_grad() : ys[i].state().tape == id_,
               "[backward] the loss depends on no Variable that requires a gradient, or was not computed on "
               "this tape");
-    SMX_CHECK(dys[i].shape() == ys[i].shape() && dys[i].dtype() == ys[i].dtype() &&
-                  dys[i].device() == ys[i].device(),
-              "[backward] gradient {} for a result {}", describe(dys[i]), describe(ys[i].value()));
-    for (std::size_t j = 0; j < i; ++j)
-      SMX_CHECK(!ys[i].same_as(ys[j]), "[backward] one result is given twice");
+    SMX_CHECK(alike(dys[i], ys[i].value()), "[backward] gradient {} for a result {}", describe(dys[i]),
+              describe(ys[i].value()));
   }
-  for (std::size_t i = 0; i < ys.size(); ++i) ys[i].state().grad = dys[i];
+  for (std::size_t i = 0; i < ys.size(); ++i) ys[i].state().add_grad(dys[i]);
   spent_ = true;
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());  // its saved tensors are freed at the end of this turn
@@ -194,16 +217,15 @@ void Tape::backward(const Variables& ys, const std::vector<Tensor>& dys) {
 
 Variables record(std::string_view op, Variables inputs, std::vector<Tensor> outputs, BackwardFn backward) {
   Tape* tape = Tape::current();
-  const bool needed =
-      (tape != nullptr || current_pause != nullptr) && std::ranges::any_of(inputs, [](const Variable& input) {
-        return input.defined() && input.requires_grad();
-      });
+  const bool needed = innermost != nullptr && std::ranges::any_of(inputs, [](const Variable& input) {
+                        return input.defined() && input.requires_grad();
+                      });
   Variables results;
   results.reserve(outputs.size());
   for (Tensor& output : outputs) results.emplace_back(std::move(output));
   if (!needed) return results;
   if (tape == nullptr) {
-    current_pause->missed_ = true;
+    static_cast<TapePause*>(innermost)->missed_ = true;
     return results;
   }
 

@@ -60,9 +60,12 @@ class Variable {
 
   Variable detach() const;  // the same memory without history: no gradient flows through it
   void clear_grad() const;  // releases the gradient
-  // Replaces the gradient of a leaf, for clipping and accumulation by hand; shape and dtype of value().
-  void set_grad(Tensor grad) const;
-  // Replaces the value of a leaf while nothing is recorded from it, for loading. Same shape.
+  // Replaces the gradient of a leaf by a copy, for clipping and accumulation by hand; shape, dtype and device of value().
+  void set_grad(const Tensor& grad) const;
+  // The same without a copy: backward adds into this very memory, which belongs to the leaf from now on.
+  void share_grad(Tensor grad) const;
+  // Replaces the value of a leaf while nothing is recorded from it, for loading: shape, dtype and device of the one
+  // before. The memory is shared with the caller, as by the constructor.
   void set_value(Tensor value) const;
   void set_requires_grad(bool on) const;  // of a leaf
 
@@ -109,16 +112,31 @@ struct Node {
   std::vector<SavedTensor> saved;  // what `backward` has captured, in debug builds; else empty
 };
 
-class Tape {
+// The tapes and pauses of a thread that are alive, the innermost first: that one decides whether ops are recorded. They
+// may end in any order, each on the thread that it began on.
+class Recorder {
  public:
-  Tape();   // starts recording on this thread; tapes nest, the innermost records
-  ~Tape();  // stops and frees everything
-  Tape(const Tape&) = delete;
-  Tape& operator=(const Tape&) = delete;
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+  bool records() const { return records_; }  // a Tape; else a TapePause
+
+ protected:
+  explicit Recorder(bool records);  // becomes the innermost
+  ~Recorder();                      // leaves the list, wherever it stands
+
+ private:
+  bool records_;
+  Recorder* outer_;
+};
+
+class Tape : public Recorder {
+ public:
+  Tape();  // starts recording on this thread; its end stops it and frees everything
 
   void backward(const Variable& loss);                 // loss must have one element; its gradient is 1
   void backward(const Variable& y, const Tensor& dy);  // dy has the shape and dtype of y
-  // Of sum_i y_i . dy_i for different results y_i of this tape.
+  // Of sum_i y_i . dy_i. A y_i is a result of this tape or a leaf that requires a gradient, to which its dy_i is added:
+  // an op may return its input. dy_i is only read.
   void backward(const Variables& ys, const std::vector<Tensor>& dys);
   // Calls `visit` for every node after its backward closure ran and before its gradients are dropped: finds
   // where the first non-finite value appears.
@@ -132,26 +150,19 @@ class Tape {
   std::vector<Node> nodes_;
   std::function<void(const Node&)> observer_;
   std::uint64_t id_;
-  Tape* outer_;
   bool spent_ = false;
 };
 
 // While it lives nothing is recorded on this thread, though a tape may be alive: for values whose history is of no use.
-class TapePause {
+class TapePause : public Recorder {
  public:
-  TapePause();
-  ~TapePause();
-  TapePause(const TapePause&) = delete;
-  TapePause& operator=(const TapePause&) = delete;
+  TapePause() : Recorder(false) {}
 
   // Whether an op would have been recorded, because it read something that requires a gradient.
   bool missed() const { return missed_; }
 
  private:
   friend Variables record(std::string_view, Variables, std::vector<Tensor>, BackwardFn);
-
-  Tape* paused_;
-  TapePause* outer_;
   bool missed_ = false;
 };
 

@@ -1,9 +1,6 @@
 #include "ops/recompute.hpp"
 
-#include <algorithm>
-
 #include "engine/profile.hpp"
-#include "ops/binary.hpp"
 #include "ops/check.hpp"
 #include "ops/layout.hpp"
 
@@ -36,7 +33,7 @@ Variables recompute(const Variable& x, const std::function<Variables(const Varia
                   const Variable again(value, ctx.wants(0));
                   const GradTarget dx = ctx.wants(0) ? ctx.target(0) : GradTarget{};
                   // The inner tape adds to what has arrived already, as it would without this node.
-                  if (dx.accumulate) again.set_grad(dx.buffer);
+                  if (dx.accumulate) again.share_grad(dx.buffer);
                   Tape tape;
                   const Variables ys = f(again);
                   SMX_CHECK(ys.size() == count, "[recompute] f gave {} results, then {}", count, ys.size());
@@ -44,16 +41,8 @@ Variables recompute(const Variable& x, const std::function<Variables(const Varia
                   std::vector<Tensor> dys;
                   for (std::size_t i = 0; i < count; ++i) {
                     if (!ys[i].requires_grad()) continue;
-                    const Tensor& dy = ctx.grad_output(static_cast<int>(i));
-                    const auto known =
-                        std::ranges::find_if(reached, [&](const Variable& y) { return y.same_as(ys[i]); });
-                    if (known == reached.end()) {
-                      reached.push_back(ys[i]);
-                      dys.push_back(dy);
-                    } else {  // one result under two numbers
-                      Tensor& sum = dys[static_cast<std::size_t>(known - reached.begin())];
-                      sum = add(Variable(sum), Variable(dy)).value();
-                    }
+                    reached.push_back(ys[i]);
+                    dys.push_back(ctx.grad_output(static_cast<int>(i)));
                   }
                   if (!reached.empty()) tape.backward(reached, dys);
                   if (!ctx.wants(0) || dx.accumulate) return;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/parallel_for.hpp"
+#include "ops/unary.hpp"
 
 // The mask of dropout is a function of (key, step, element): of nothing else.
 
@@ -29,6 +30,18 @@ double mean(const std::vector<float>& values) {
 }
 
 }  // namespace
+
+TEST_CASE("backward from an op that returns its input") {
+  const std::vector<double> dy{1, 10};
+  const auto gradient = [&](const auto& op) {
+    const Variable x(Tensor::from(std::vector<double>{3, 4}, {2}), true);
+    Tape tape;
+    tape.backward(op(x), Tensor::from(dy, {2}));
+    return x.grad().to_vector<double>();
+  };
+  CHECK(gradient([](const Variable& x) { return ops::dropout(x, 0.0, {}, 0); }) == dy);
+  CHECK(gradient([](const Variable& x) { return ops::cast(x, DType::f64); }) == dy);
+}
 
 TEST_CASE("dropout keeps element i where uniform(key, step, i) >= p, and scales it") {
   const std::int64_t n = 1031;  // several batches of draws and a tail that is no multiple of four

@@ -34,6 +34,16 @@ SMX_CASES(recompute) {
     });
     return ops::mul(y[0], y[1]);
   };
+  // The part is nothing, and so is half of one: its results are its input.
+  const auto nothing = [](const Variables& x) {
+    return ops::recompute(x[0], [](const Variable& in) { return Variables{ops::cast(in, in.dtype())}; })[0];
+  };
+  const auto half_of_nothing = [nothing](const Variables& x) {
+    const Variables y = ops::recompute(x[0], [](const Variable& in) {
+      return Variables{in, ops::square(in), in};
+    });
+    return ops::add(ops::mul(ops::mul(y[0], y[1]), y[2]), nothing(x));
+  };
   const auto beside = [alone](const Variables& x) { return ops::add(alone(x), x[0]); };
   add("recompute", "3x7", {rand({3, 7})}, alone);
   add("recompute", "scalar", {rand({})}, alone);
@@ -43,6 +53,8 @@ SMX_CASES(recompute) {
       with_weight);
   add("recompute", "two results", {rand({6})}, two_results);
   add("recompute", "one result twice", {rand({6})}, one_twice);
+  add("recompute", "nothing", {rand({6})}, nothing);
+  add("recompute", "its input among the results", {rand({6})}, half_of_nothing);
   add("recompute", "added to its input", {rand({6})}, beside);
   add("recompute", "many elements", {rand({34567})}, alone);
   add("recompute", "infinities and NaN", {fixed({4}, {kInfinity, 0.5, kNan, -kInfinity})}, alone).nonfinite =

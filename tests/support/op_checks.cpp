@@ -216,7 +216,7 @@ Outcome check_bounds(const TestBench& bench) {
     values.emplace_back(input.value());
     x.emplace_back(values.back().tensor, input.requires_grad());
     gradients.emplace_back(Tensor::zeros_like(input.value()));
-    if (input.requires_grad()) x.back().set_grad(gradients.back().tensor);
+    if (input.requires_grad()) x.back().share_grad(gradients.back().tensor);
   }
   bench.run(x);
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -315,17 +315,25 @@ Variables TestBench::leaves(const std::vector<bool>& wanted) const {
   return x;
 }
 
-TestBench TestBench::with_full_mantissas() const {
+TestBench TestBench::with_floats(
+    const std::function<void(std::size_t, std::vector<double>&)>& change) const {
   TestBench bench = *this;
   for (std::size_t i = 0; i < values_.size(); ++i) {
-    if (!is_float(values_[i].dtype()) || !case_.inputs[i].values.empty()) continue;
-    const RandomKey key{2, stream_of(fmt::format("{}/{}/{}", case_.op, case_.name, i))};
+    if (!is_float(values_[i].dtype())) continue;
     std::vector<double> values = values_[i].to_vector<double>();
-    for (std::size_t j = 0; j < values.size(); ++j)
-      values[j] *= 1.0 - 0x1p-7 * static_cast<double>(random_uniform(key, 0, j));
+    change(i, values);
     bench.values_[i] = Tensor::from(values, values_[i].shape()).to(dtype_).to(device_);
   }
   return bench;
+}
+
+TestBench TestBench::with_full_mantissas() const {
+  return with_floats([this](std::size_t i, std::vector<double>& values) {
+    if (!case_.inputs[i].values.empty()) return;
+    const RandomKey key{2, stream_of(fmt::format("{}/{}/{}", case_.op, case_.name, i))};
+    for (std::size_t j = 0; j < values.size(); ++j)
+      values[j] *= 1.0 - 0x1p-7 * static_cast<double>(random_uniform(key, 0, j));
+  });
 }
 
 Run TestBench::run(const Variables& x) const {

@@ -1,6 +1,7 @@
 #pragma once
 // The questions that the suite asks of every op, as functions of a TestBench: a case on a device in a dtype.
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,8 @@ class TestBench {
   // The same with floats of which every bit counts (drawn ones; given values stay), a little nearer to 0: products of the
   // case's own numbers are exact in f32, so that it makes no difference how they are rounded.
   TestBench with_full_mantissas() const;
+  // The same with other floats: change(i, values) writes over those of input i, which are rounded to the dtype.
+  TestBench with_floats(const std::function<void(std::size_t, std::vector<double>&)>& change) const;
   // The largest difference that rounding may make between two right results of this dtype, relative to the
   // largest magnitude of the result.
   double tolerance() const;
