@@ -129,7 +129,7 @@ const std::vector<Mistake>& mistakes() {
       {"an expert chosen twice",
        [](Parts& p, const Variable& x, nn::ForwardContext&) {
          RouterOutput out = p.select(p.logits(x));
-         const auto choice = out.experts.host<const std::int32_t>();
+         const auto choice = out.experts.host<std::int32_t>();
          for (std::size_t i = 1; i < choice.size(); i += 2) choice[i] = choice[i - 1];
          return out;
        },
