@@ -4,11 +4,16 @@
 // any number of threads, and rounding errors that grow with the block rather than with the whole.
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "ops/cpu_kernel.hpp"
 
 namespace simsmoe::cpu {
+
+// What is computed in where sums or squares of A leave its range: the squares of A are within that of Wide.
+template <class A>
+using Wide = std::conditional_t<std::is_same_v<A, float>, double, long double>;
 
 // sums += row. A function of plain pointers, as every vector loop should be: within a lambda that captures
 // them by reference the compiler loads the pointers again for each element and gathers.

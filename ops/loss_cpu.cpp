@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "engine/math.hpp"
 #include "ops/cpu_sums.hpp"
@@ -97,13 +99,20 @@ double counted_weight(const I* targets, std::int64_t rows, const Shares<A>& shar
 template <class T, class A = acc_t<T>>
 double row_loss(const T* x, std::int64_t n, std::int64_t target, A max, A sum, const Shares<A>& shares) {
   const A log_sum = math::log(sum);
-  const A own = shares.of_class(target) * (log_sum + (max - static_cast<A>(x[target])));
-  if (!shares.smooth) return static_cast<double>(own);
+  const double own = static_cast<double>(shares.of_class(target)) *
+                     static_cast<double>(log_sum + (max - static_cast<A>(x[target])));
+  if (!shares.smooth) return own;
   const A* w = shares.weight.data();
   A even = 0;
 #pragma omp simd reduction(+ : even)
   for (std::int64_t j = 0; j < n; ++j) even += w[j] * (log_sum + (max - static_cast<A>(x[j])));
-  return static_cast<double>(shares.own * own + shares.even * even);
+  double all = static_cast<double>(even);
+  if (!(std::fabs(even) <= std::numeric_limits<A>::max())) {  // it leaves the range before it is divided
+    all = 0.0;
+    for (std::int64_t j = 0; j < n; ++j)
+      all += static_cast<double>(w[j]) * static_cast<double>(log_sum + (max - static_cast<A>(x[j])));
+  }
+  return static_cast<double>(shares.own) * own + static_cast<double>(shares.even) * all;
 }
 
 template <class T>

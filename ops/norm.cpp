@@ -41,7 +41,7 @@ Variable layer_norm(const Variable& x, const Variable& weight, const Variable& b
   const Tensor w = check_parameter("layer_norm", "weight", x, weight);
   const Tensor b = check_parameter("layer_norm", "bias", x, bias);
   Tensor y = Tensor::empty_like(x.value());
-  const Tensor mean = row_statistic(x), rstd = row_statistic(x);
+  const Tensor rstd = row_statistic(x), mean = Tensor::empty(rstd.shape(), DType::f64, x.device());
   SMX_DISPATCH(layer_norm_forward, y.device(), x.value(), w, b, eps, y, mean, rstd);
   //  n = (x - mean) rstd                             y = n * weight + bias
   //  dbias   = sum over rows of dy

@@ -15,7 +15,8 @@ Variable rms_norm(const Variable& x, const Variable& weight, double eps = 1e-6);
 
 }  // namespace simsmoe::ops
 
-// x, y, dx, dy: [rows, D]; weight, bias: [D] or undefined; mean, rstd: [rows] in acc_t.
+// x, y, dx, dy: [rows, D]; weight, bias: [D] or undefined; rstd: [rows] in acc_t; mean: [rows] f64, as a mean that is large
+// beside the deviation has too few digits in f32: its error would be a common error of all x - mean.
 SMX_CPU_KERNEL(layer_norm_forward, (const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
                                     const Tensor& y, const Tensor& mean, const Tensor& rstd))
 SMX_CPU_KERNEL(layer_norm_backward, (const Tensor& x, const Tensor& weight, const Tensor& mean,

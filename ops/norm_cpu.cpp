@@ -21,110 +21,138 @@ std::vector<acc_t<T>> values_or(const Tensor& parameter, std::int64_t n, acc_t<T
   return values;
 }
 
-template <class A>
+// The mean of a row as high + low, for one number of A lacks the digits where the mean is large beside the deviation, and
+// 1 / sqrt(variance + eps). The mean of a root mean square norm is 0.
+template <class W>
 struct RowStatistics {
-  A mean, rstd;
+  W high = 0, low = 0, rstd = 0;
 };
 
-// 1 / sqrt(mean((x - center)^2) + eps) of a row whose squares add up to `squares`. Where they overflow they
-// are taken again in units of the largest difference, m; infinities among x keep the sum infinite.
-template <class T, class A = acc_t<T>>
-A reciprocal_deviation(const T* x, A center, A squares, std::int64_t n, A eps) {
-  constexpr A kMost = std::numeric_limits<A>::max();
-  const A count = static_cast<A>(n);
-  if (squares <= kMost || squares != squares) return 1 / math::sqrt(squares / count + eps);
-  A m = 0, shares = 0;
-  for (std::int64_t j = 0; j < n; ++j) m = math::max(m, std::fabs(static_cast<A>(x[j]) - center));
-  if (m > kMost) return 1 / math::sqrt(squares);
-  for (std::int64_t j = 0; j < n; ++j) {
-    const A share = (static_cast<A>(x[j]) - center) / m;
-    shares += share * share;
-  }
-  return 1 / (m * math::sqrt(shares / count + eps / m / m));
+template <bool centred, class W>
+W deviation(W x, const RowStatistics<W>& row) {
+  if constexpr (centred)
+    return (x - row.high) - row.low;
+  else
+    return x;
 }
 
-// y = (x - mean) * rstd * weight + bias; returns the statistics.
-template <class T, class A = acc_t<T>>
-RowStatistics<A> layer_norm_row(const T* x, const A* weight, const A* bias, T* y, std::int64_t n, A eps) {
-  A sum = 0, squares = 0;
+// The statistics in W, and whether their sums stayed within its range. Squares that underflow count for nothing beside a
+// sum of at least kLeast, or beside such an eps.
+template <bool centred, class W, class T, class A = acc_t<T>>
+bool statistics(const T* x, std::int64_t n, double eps, RowStatistics<W>& row) {
+  constexpr W kUlp = std::numeric_limits<W>::epsilon(), kMost = std::numeric_limits<W>::max();
+  constexpr W kLeast = std::numeric_limits<W>::min() / (kUlp * kUlp);
+  const W count = static_cast<W>(n);
+  W mean = 0, squares = 0, rest = 0;
+  if constexpr (centred) {
+    W sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < n; ++j) sum += static_cast<A>(x[j]);
-  const A mean = sum / static_cast<A>(n);
-  // From the differences, not as E[x^2] - mean^2: that would cancel when the mean is large.
-#pragma omp simd reduction(+ : squares)
+    for (std::int64_t j = 0; j < n; ++j) sum += static_cast<W>(static_cast<A>(x[j]));
+    mean = sum / count;
+  }
+  // From the differences, not as E[x^2] - mean^2: that would cancel when the mean is large. What they add up to is the
+  // rounding error of the mean (Chan, Golub, LeVeque, "Algorithms for Computing the Sample Variance", 1983, eq. 1.7).
+#pragma omp simd reduction(+ : squares, rest)
   for (std::int64_t j = 0; j < n; ++j) {
-    const A d = static_cast<A>(x[j]) - mean;
+    const W d = static_cast<W>(static_cast<A>(x[j])) - mean;
     squares += d * d;
+    if constexpr (centred) rest += d;
   }
-  const A rstd = reciprocal_deviation(x, mean, squares, n, eps);
-#pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j)
-    y[j] = static_cast<T>((static_cast<A>(x[j]) - mean) * rstd * weight[j] + bias[j]);
-  return {mean, rstd};
+  row.high = mean;
+  row.low = centred ? rest / count : W(0);
+  const W variance = squares / count - row.low * row.low;
+  row.rstd = 1 / std::sqrt((variance < 0 ? W(0) : variance) + static_cast<W>(eps));
+  return squares <= kMost && (squares >= kLeast || eps >= static_cast<double>(kLeast));
 }
 
-// mean(g * n) * rstd with g = dy * weight and n = (x - mean) * rstd, from the sum of g * (x - mean) where
-// that is finite: large x and large weights together overflow it.
-template <class T, class A = acc_t<T>>
-A mean_product(const T* x, const T* dy, const A* weight, RowStatistics<A> row, A sum_gx, std::int64_t n) {
-  const A count = static_cast<A>(n);
-  if (std::fabs(sum_gx) <= std::numeric_limits<A>::max()) return sum_gx / count * row.rstd * row.rstd;
-  A sum_gn = 0;
-  for (std::int64_t j = 0; j < n; ++j)
-    sum_gn += static_cast<A>(dy[j]) * weight[j] * ((static_cast<A>(x[j]) - row.mean) * row.rstd);
-  return sum_gn / count * row.rstd;
-}
-
-// dx = rstd * (g - mean(g) - n * mean(g * n)) with g = dy * weight and n = (x - mean) * rstd.
-template <class T, class A = acc_t<T>>
-void layer_norm_row_backward(const T* x, const T* dy, const A* weight, RowStatistics<A> row, T* dx,
-                             std::int64_t n, bool accumulate) {
-  A sum_g = 0, sum_gx = 0;
-#pragma omp simd reduction(+ : sum_g, sum_gx)
-  for (std::int64_t j = 0; j < n; ++j) {
-    const A g = static_cast<A>(dy[j]) * weight[j];
-    sum_g += g;
-    sum_gx += g * (static_cast<A>(x[j]) - row.mean);
-  }
-  const A mean_g = sum_g / static_cast<A>(n), slope = mean_product(x, dy, weight, row, sum_gx, n);
+// y = (x - mean) * rstd * weight + bias, bias nullptr for none.
+template <bool centred, class W, class T, class A = acc_t<T>>
+void normalise(const T* x, const A* weight, const A* bias, RowStatistics<W> row, T* y, std::int64_t n) {
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) {
-    const A g = static_cast<A>(dy[j]) * weight[j];
-    write_grad(dx[j], row.rstd * (g - mean_g - (static_cast<A>(x[j]) - row.mean) * slope), accumulate);
+    const W d = deviation<centred>(static_cast<W>(static_cast<A>(x[j])), row);
+    W value = d * row.rstd * static_cast<W>(weight[j]);
+    if constexpr (centred) value += static_cast<W>(bias[j]);
+    y[j] = static_cast<T>(static_cast<A>(value));
   }
 }
 
-// y = x * rstd * weight; returns rstd.
-template <class T, class A = acc_t<T>>
-A rms_norm_row(const T* x, const A* weight, T* y, std::int64_t n, A eps) {
-  A squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (std::int64_t j = 0; j < n; ++j) squares += static_cast<A>(x[j]) * static_cast<A>(x[j]);
-  const A rstd = reciprocal_deviation(x, A{0}, squares, n, eps);
-#pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) y[j] = static_cast<T>(static_cast<A>(x[j]) * rstd * weight[j]);
-  return rstd;
+// The mean and 1 / sqrt(variance + eps) of a row, for the backward pass.
+template <class A>
+struct Kept {
+  double mean;
+  A rstd;
+};
+
+template <bool centred, class T, class A = acc_t<T>>
+Kept<A> norm_row(const T* x, const A* weight, const A* bias, T* y, std::int64_t n, double eps) {
+  RowStatistics<A> row;
+  if (statistics<centred>(x, n, eps, row)) {
+    normalise<centred>(x, weight, bias, row, y, n);
+    return {static_cast<double>(row.high) + static_cast<double>(row.low), row.rstd};
+  }
+  RowStatistics<Wide<A>> wide;
+  statistics<centred>(x, n, eps, wide);
+  normalise<centred>(x, weight, bias, wide, y, n);
+  return {static_cast<double>(wide.high + wide.low), static_cast<A>(wide.rstd)};
 }
 
-// dx = rstd * (g - n * mean(g * n)) with g = dy * weight and n = x * rstd.
-template <class T, class A = acc_t<T>>
-void rms_norm_row_backward(const T* x, const T* dy, const A* weight, A rstd, T* dx, std::int64_t n,
-                           bool accumulate) {
-  A sum_gx = 0;
-#pragma omp simd reduction(+ : sum_gx)
-  for (std::int64_t j = 0; j < n; ++j) sum_gx += static_cast<A>(dy[j]) * weight[j] * static_cast<A>(x[j]);
-  const A slope = mean_product(x, dy, weight, {A{0}, rstd}, sum_gx, n);
+// A row as the backward pass finds it.
+template <class W, class A>
+RowStatistics<W> split(double mean, A rstd) {
+  const W high = static_cast<W>(static_cast<A>(mean));
+  return {high, static_cast<W>(static_cast<A>(mean - static_cast<double>(high))), static_cast<W>(rstd)};
+}
+
+// mean(g) and mean(g * n) with g = dy * weight and n = (x - mean) * rstd.
+template <class W>
+struct RowMeans {
+  W g, gn;
+};
+
+template <bool centred, class W, class T, class A = acc_t<T>>
+RowMeans<W> row_means(const T* x, const T* dy, const A* weight, RowStatistics<W> row, std::int64_t n) {
+  W sum_g = 0, sum_gd = 0;
+#pragma omp simd reduction(+ : sum_g, sum_gd)
+  for (std::int64_t j = 0; j < n; ++j) {
+    const W g = static_cast<W>(static_cast<A>(dy[j])) * static_cast<W>(weight[j]);
+    if constexpr (centred) sum_g += g;
+    sum_gd += g * deviation<centred>(static_cast<W>(static_cast<A>(x[j])), row);
+  }
+  return {sum_g / static_cast<W>(n), sum_gd / static_cast<W>(n) * row.rstd};
+}
+
+// dx = rstd * (g - mean(g) - n * mean(g * n)); without mean(g) where the mean does not depend on x.
+template <class W, bool centred, class T, class A = acc_t<T>>
+void write_slopes(const T* x, const T* dy, const A* weight, RowStatistics<W> row, RowMeans<W> means, T* dx,
+                  std::int64_t n, bool accumulate) {
 #pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j)
-    write_grad(dx[j], rstd * (static_cast<A>(dy[j]) * weight[j] - static_cast<A>(x[j]) * slope), accumulate);
+  for (std::int64_t j = 0; j < n; ++j) {
+    const W g = static_cast<W>(static_cast<A>(dy[j])) * static_cast<W>(weight[j]);
+    const W normal = deviation<centred>(static_cast<W>(static_cast<A>(x[j])), row) * row.rstd;
+    write_grad(dx[j], static_cast<A>(row.rstd * (g - means.g - normal * means.gn)), accumulate);
+  }
+}
+
+template <bool centred, class T, class A = acc_t<T>>
+void norm_row_backward(const T* x, const T* dy, const A* weight, double mean, A rstd, T* dx, std::int64_t n,
+                       bool accumulate) {
+  constexpr A kMost = std::numeric_limits<A>::max();
+  const auto row = split<A>(mean, rstd);
+  const RowMeans<A> means = row_means<centred>(x, dy, weight, row, n);
+  if (std::fabs(means.g) <= kMost && std::fabs(means.gn) <= kMost)
+    return write_slopes<A, centred>(x, dy, weight, row, means, dx, n, accumulate);
+  const auto wide = split<Wide<A>>(mean, rstd);  // large x and large weights together overflow the sums
+  write_slopes<Wide<A>, centred>(x, dy, weight, wide, row_means<centred>(x, dy, weight, wide, n), dx, n,
+                                 accumulate);
 }
 
 // sums += dy * (x - mean) * rstd
-template <class T, class A = acc_t<T>>
+template <bool centred, class T, class A = acc_t<T>>
 void add_weight_gradient(const T* x, const T* dy, RowStatistics<A> row, A* sums, std::int64_t n) {
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j)
-    sums[j] += static_cast<A>(dy[j]) * ((static_cast<A>(x[j]) - row.mean) * row.rstd);
+    sums[j] += static_cast<A>(dy[j]) * (deviation<centred>(static_cast<A>(x[j]), row) * row.rstd);
 }
 
 }  // namespace
@@ -137,12 +165,12 @@ void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bia
     const std::vector<A> w = values_or<T>(weight, n, 1), b = values_or<T>(bias, n, 0);
     const T* from = x.data<T>();
     T* to = y.data<T>();
-    A *means = mean.data<A>(), *rstds = rstd.data<A>();
+    double* means = mean.data<double>();
+    A* rstds = rstd.data<A>();
     parallel_rows(rows, n, [&](std::int64_t row) {
-      const auto statistics =
-          layer_norm_row(from + row * n, w.data(), b.data(), to + row * n, n, static_cast<A>(eps));
-      means[row] = statistics.mean;
-      rstds[row] = statistics.rstd;
+      const Kept<A> kept = norm_row<true>(from + row * n, w.data(), b.data(), to + row * n, n, eps);
+      means[row] = kept.mean;
+      rstds[row] = kept.rstd;
     });
   });
 }
@@ -155,10 +183,11 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& me
     const std::vector<A> w = values_or<T>(weight, n, 1);
     const T *xs = x.data<T>(), *dys = dy.data<T>();
     T* to = dx.buffer.data<T>();
-    const A *means = mean.data<A>(), *rstds = rstd.data<A>();
+    const double* means = mean.data<double>();
+    const A* rstds = rstd.data<A>();
     parallel_rows(rows, n, [&](std::int64_t row) {
-      layer_norm_row_backward(xs + row * n, dys + row * n, w.data(), {means[row], rstds[row]}, to + row * n,
-                              n, dx.accumulate);
+      norm_row_backward<true>(xs + row * n, dys + row * n, w.data(), means[row], rstds[row], to + row * n, n,
+                              dx.accumulate);
     });
   });
 }
@@ -169,9 +198,10 @@ void layer_norm_backward_weight(const Tensor& x, const Tensor& mean, const Tenso
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
     const T *xs = x.data<T>(), *dys = dy.data<T>();
-    const A *means = mean.data<A>(), *rstds = rstd.data<A>();
+    const double* means = mean.data<double>();
+    const A* rstds = rstd.data<A>();
     sum_columns<T>(rows, n, dweight, [&](std::int64_t row, A* sums) {
-      add_weight_gradient(xs + row * n, dys + row * n, {means[row], rstds[row]}, sums, n);
+      add_weight_gradient<true>(xs + row * n, dys + row * n, split<A>(means[row], rstds[row]), sums, n);
     });
   });
 }
@@ -195,7 +225,9 @@ void rms_norm_forward(const Tensor& x, const Tensor& weight, double eps, const T
     T* to = y.data<T>();
     A* rstds = rstd.data<A>();
     parallel_rows(rows, n, [&](std::int64_t row) {
-      rstds[row] = rms_norm_row(from + row * n, w.data(), to + row * n, n, static_cast<A>(eps));
+      rstds[row] =
+          norm_row<false>(from + row * n, w.data(), static_cast<const A*>(nullptr), to + row * n, n, eps)
+              .rstd;
     });
   });
 }
@@ -210,8 +242,8 @@ void rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& rstd
     T* to = dx.buffer.data<T>();
     const A* rstds = rstd.data<A>();
     parallel_rows(rows, n, [&](std::int64_t row) {
-      rms_norm_row_backward(xs + row * n, dys + row * n, w.data(), rstds[row], to + row * n, n,
-                            dx.accumulate);
+      norm_row_backward<false>(xs + row * n, dys + row * n, w.data(), 0.0, rstds[row], to + row * n, n,
+                               dx.accumulate);
     });
   });
 }
@@ -223,7 +255,7 @@ void rms_norm_backward_weight(const Tensor& x, const Tensor& rstd, const Tensor&
     const T *xs = x.data<T>(), *dys = dy.data<T>();
     const A* rstds = rstd.data<A>();
     sum_columns<T>(rows, n, dweight, [&](std::int64_t row, A* sums) {
-      add_weight_gradient(xs + row * n, dys + row * n, {A{0}, rstds[row]}, sums, n);
+      add_weight_gradient<false>(xs + row * n, dys + row * n, {0, 0, rstds[row]}, sums, n);
     });
   });
 }

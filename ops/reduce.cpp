@@ -96,10 +96,8 @@ void check_not_empty(const Reduction& r) {
 
 Tensor empty_result(const Reduction& r) { return Tensor::empty(r.shape, r.x.dtype(), r.x.device()); }
 
-// Of the shape of the result, in the type that kernels compute in.
-Tensor empty_statistic(const Reduction& r) {
-  return Tensor::empty(r.shape, r.x.dtype() == DType::f64 ? DType::f64 : DType::f32, r.x.device());
-}
+// Of the shape of the result, for the backward pass.
+Tensor empty_statistic(const Reduction& r) { return Tensor::empty(r.shape, DType::f64, r.x.device()); }
 
 Variable weighted_sum(const Reduction& r, double factor) {
   Tensor y = empty_result(r);

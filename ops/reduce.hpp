@@ -22,7 +22,7 @@ Variable min(const Variable& x, const Axes& axes = Axes::all(), bool keep = fals
 // that they are a sample of, 0 is their own.
 Variable var(const Variable& x, const Axes& axes = Axes::all(), bool keep = false, double correction = 1.0);
 
-// sqrt(sum(x^2)), in units of the largest |x|, so that no square overflows or underflows. The gradient at 0
+// sqrt(sum(x^2)), in a wider type where a square overflows or underflows. The gradient at 0
 // is 0: x / norm has no limit there, and 0 is a subgradient.
 Variable l2_norm(const Variable& x, const Axes& axes = Axes::all(), bool keep = false);
 
@@ -44,13 +44,13 @@ SMX_CPU_KERNEL(sum_backward, (const Tensor& dy, AxisView view, double factor, Gr
 SMX_CPU_KERNEL(extremum_forward,
                (Extremum extremum, const Tensor& x, AxisView view, const Tensor& y, const Tensor& where))
 SMX_CPU_KERNEL(extremum_backward, (const Tensor& dy, const Tensor& where, AxisView view, GradTarget dx))
-// y = factor * sum over n of (x - mean)^2; mean: [outer, inner] in acc_t
+// y = factor * sum over n of (x - mean)^2; mean: [outer, inner] f64
 SMX_CPU_KERNEL(var_forward,
                (const Tensor& x, AxisView view, double factor, const Tensor& mean, const Tensor& y))
 // dx = 2 * factor * (x - mean) * dy
 SMX_CPU_KERNEL(var_backward, (const Tensor& x, const Tensor& mean, const Tensor& dy, AxisView view,
                               double factor, GradTarget dx))
-// norm: [outer, inner] in acc_t, which y rounds
+// norm: [outer, inner] f64, which y rounds: below the normal numbers of f32 it has more digits
 SMX_CPU_KERNEL(l2_norm_forward, (const Tensor& x, AxisView view, const Tensor& norm, const Tensor& y))
 SMX_CPU_KERNEL(l2_norm_backward,
                (const Tensor& x, const Tensor& norm, const Tensor& dy, AxisView view, GradTarget dx))

@@ -55,9 +55,23 @@ void add_rows(const T* x, std::int64_t begin, std::int64_t end, std::int64_t inn
     for (std::int64_t i = 0; i < inner; ++i) sum[i] += term(static_cast<A>(x[j * inner + i]), i);
 }
 
-// result(k, the sum over j of term_of(o)(x[o, j, i], i)) for every k = (o, i).
-template <class T, class TermOf, class Result>
-void sum_terms(const T* x, AxisView view, const TermOf& term_of, const Result& result) {
+// The range of a sum in which nothing was lost to overflow.
+template <class A>
+bool is_finite(A total) {
+  return std::fabs(total) <= std::numeric_limits<A>::max();
+}
+
+// x - mean, computed in A as far as A holds it: of a mean that is large beside the deviations it has too few digits.
+template <class A, class W>
+W deviation(W x, double mean) {
+  const A high = static_cast<A>(mean), low = static_cast<A>(mean - static_cast<double>(high));
+  return (x - static_cast<W>(high)) - static_cast<W>(low);
+}
+
+// result(k, the sum over j of term_of(o)(x[o, j, i], i)) for every k = (o, i). Sums of which `holds` is not true are taken
+// again in Wide, where no partial sum leaves the range.
+template <class T, class TermOf, class Holds, class Result>
+void sum_terms(const T* x, AxisView view, const TermOf& term_of, const Holds& holds, const Result& result) {
   using A = acc_t<T>;
   const Pieces pieces(view);
   std::vector<A> sums(pieces.results(), A(0));
@@ -69,7 +83,16 @@ void sum_terms(const T* x, AxisView view, const TermOf& term_of, const Result& r
     for (std::int64_t k = begin; k < end; ++k) {
       A total = 0;
       for (std::int64_t piece = 0; piece < pieces.count; ++piece) total += sums[pieces.place(k, piece)];
-      result(k, total);
+      if (holds(total)) {
+        result(k, total);
+        continue;
+      }
+      const std::int64_t o = k / view.inner, i = k % view.inner;
+      const auto term = term_of(o);
+      Wide<A> wide = 0;
+      for (std::int64_t j = 0; j < view.n; ++j)
+        wide += term(static_cast<Wide<A>>(static_cast<A>(x[(o * view.n + j) * view.inner + i])), i);
+      result(k, wide);
     }
   });
 }
@@ -140,19 +163,6 @@ void extrema(const T* x, AxisView view, T* y, std::int64_t* where) {
   });
 }
 
-// sqrt(sum x_j^2) of n elements `step` apart, as m sqrt(sum (x_j / m)^2) with m = max |x_j|.
-template <class T, class A = acc_t<T>>
-A scaled_norm(const T* x, std::int64_t n, std::int64_t step) {
-  A m = 0, sum = 0;
-  for (std::int64_t j = 0; j < n; ++j) m = math::maximum(m, std::fabs(static_cast<A>(x[j * step])));
-  if (!(m > 0 && m <= std::numeric_limits<A>::max())) return m;  // 0, infinity or NaN
-  for (std::int64_t j = 0; j < n; ++j) {
-    const A share = static_cast<A>(x[j * step]) / m;
-    sum += share * share;
-  }
-  return m * math::sqrt(sum);
-}
-
 // --- backward -------------------------------------------------------------------------------------------
 
 // dx[o, j, i] = slope_of(k)(j, e) with k = (o, i) and e the place in dx, or += it.
@@ -187,8 +197,11 @@ void sum_forward(const Tensor& x, AxisView view, double factor, const Tensor& y)
     using A = acc_t<T>;
     T* out = y.data<T>();
     sum_terms(
-        x.data<T>(), view, [](std::int64_t) { return [](A value, std::int64_t) { return value; }; },
-        [=](std::int64_t k, A total) { out[k] = static_cast<T>(static_cast<A>(factor) * total); });
+        x.data<T>(), view, [](std::int64_t) { return [](auto value, std::int64_t) { return value; }; },
+        is_finite<A>,
+        [=]<class W>(std::int64_t k, W total) {
+          out[k] = static_cast<T>(static_cast<A>(static_cast<W>(factor) * total));
+        });
   });
 }
 
@@ -231,17 +244,32 @@ void var_forward(const Tensor& x, AxisView view, double factor, const Tensor& me
     using A = acc_t<T>;
     const T* from = x.data<T>();
     T* out = y.data<T>();
-    A* means = mean.data<A>();
+    double* means = mean.data<double>();
+    const auto divided = [n = view.n]<class W>(W total) {
+      return static_cast<double>(total / static_cast<W>(n));
+    };
     sum_terms(
-        from, view, [](std::int64_t) { return [](A value, std::int64_t) { return value; }; },
-        [=, n = static_cast<A>(view.n)](std::int64_t k, A total) { means[k] = total / n; });
+        from, view, [](std::int64_t) { return [](auto value, std::int64_t) { return value; }; }, is_finite<A>,
+        [=](std::int64_t k, auto total) { means[k] = divided(total); });
+    // What the differences from it add up to is the rounding error of the mean.
+    const auto minus_mean = [means, inner = view.inner](std::int64_t o) {
+      return [m = means + o * inner]<class W>(W value, std::int64_t i) { return deviation<A>(value, m[i]); };
+    };
+    sum_terms(from, view, minus_mean, is_finite<A>,
+              [=](std::int64_t k, auto total) { means[k] += divided(total); });
     // From the differences, not as E[x^2] - mean^2: that would cancel when the mean is large.
     sum_terms(
         from, view,
-        [means, inner = view.inner](std::int64_t o) {
-          return [m = means + o * inner](A value, std::int64_t i) { return (value - m[i]) * (value - m[i]); };
+        [=](std::int64_t o) {
+          return [difference = minus_mean(o)](auto value, std::int64_t i) {
+            const auto d = difference(value, i);
+            return d * d;
+          };
         },
-        [=](std::int64_t k, A total) { out[k] = static_cast<T>(static_cast<A>(factor) * total); });
+        is_finite<A>,
+        [=]<class W>(std::int64_t k, W total) {
+          out[k] = static_cast<T>(static_cast<A>(static_cast<W>(factor) * total));
+        });
   });
 }
 
@@ -250,10 +278,12 @@ void var_backward(const Tensor& x, const Tensor& mean, const Tensor& dy, AxisVie
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
     const T *at = x.data<T>(), *from = dy.data<T>();
-    const A* means = mean.data<A>();
+    const double* means = mean.data<double>();
     write_slopes<T>(view, dx, [=](std::int64_t k) {
-      const A slope = static_cast<A>(2 * factor) * static_cast<A>(from[k]);
-      return [=, m = means[k]](std::int64_t, std::int64_t e) { return slope * (static_cast<A>(at[e]) - m); };
+      const A slope = static_cast<A>(2 * factor * static_cast<double>(static_cast<A>(from[k])));
+      return [=, m = means[k]](std::int64_t, std::int64_t e) {
+        return slope * deviation<A>(static_cast<A>(at[e]), m);
+      };
     });
   });
 }
@@ -263,17 +293,16 @@ void l2_norm_forward(const Tensor& x, AxisView view, const Tensor& norm, const T
     using A = acc_t<T>;
     const T* from = x.data<T>();
     T* out = y.data<T>();
-    A* norms = norm.data<A>();
+    double* norms = norm.data<double>();
     // Of a sum in this range no square overflowed, and those that underflowed are below its last place.
     constexpr A kUlp = std::numeric_limits<A>::epsilon(), kMost = std::numeric_limits<A>::max();
     constexpr A kLeast = std::numeric_limits<A>::min() / (kUlp * kUlp);
     sum_terms(
-        from, view, [](std::int64_t) { return [](A value, std::int64_t) { return value * value; }; },
-        [=](std::int64_t k, A sum) {
-          const T* column = from + k / view.inner * view.n * view.inner + k % view.inner;
-          norms[k] =
-              sum >= kLeast && sum <= kMost ? math::sqrt(sum) : scaled_norm(column, view.n, view.inner);
-          out[k] = static_cast<T>(norms[k]);
+        from, view, [](std::int64_t) { return [](auto value, std::int64_t) { return value * value; }; },
+        [](A sum) { return sum >= kLeast && sum <= kMost; },
+        [=](std::int64_t k, auto sum) {
+          norms[k] = static_cast<double>(std::sqrt(sum));
+          out[k] = static_cast<T>(static_cast<A>(norms[k]));
         });
   });
 }
@@ -282,10 +311,14 @@ void l2_norm_backward(const Tensor& x, const Tensor& norm, const Tensor& dy, Axi
   for_float_dtype(x.dtype(), [&]<class T>() {
     using A = acc_t<T>;
     const T *at = x.data<T>(), *from = dy.data<T>();
-    const A* norms = norm.data<A>();
+    const double* norms = norm.data<double>();
     write_slopes<T>(view, dx, [=](std::int64_t k) {
-      return [=, slope = static_cast<A>(from[k]), norm_k = norms[k]](std::int64_t, std::int64_t e) {
-        return norm_k == 0 ? A(0) : slope * (static_cast<A>(at[e]) / norm_k);
+      // A norm beyond the normal numbers of A has lost digits there, or all: x and norm in a unit in which it has them
+      constexpr double kLeast = std::numeric_limits<A>::min(), kMost = std::numeric_limits<A>::max();
+      const double unit = norms[k] < kLeast ? 0x1p64 : norms[k] > kMost ? 0x1p-64 : 1.0;
+      return [=, slope = static_cast<A>(from[k]), up = static_cast<A>(unit),
+              norm_k = static_cast<A>(norms[k] * unit)](std::int64_t, std::int64_t e) {
+        return norm_k == 0 ? A(0) : slope * (static_cast<A>(at[e]) * up / norm_k);
       };
     });
   });

@@ -75,7 +75,8 @@ Variable logsumexp(const Variable& x, const Axes& axes, bool keep) {
     return reshape(logsumexp(as_rows(x, choice)), reduced_shape(x.shape(), choice, keep));
   Tensor lse = Tensor::empty(x.shape().without(-1), x.dtype(), x.device());
   SMX_DISPATCH(logsumexp_forward, lse.device(), x.value(), lse);
-  //  dx = softmax(x) * dlse, from x alone: exp(x - lse) would multiply the rounding of a large lse
+  //  dx = softmax(x) * dlse, from x alone: exp(x - lse) would multiply the rounding of a large lse.
+  //  Where lse is infinite dx is exp(x - lse) * dlse: NaN at what is infinite alike, 0 beside it
   return record("logsumexp", {x}, lse, [x = x.value()](BackwardContext& ctx) {
     SMX_DISPATCH(logsumexp_backward, x.device(), x, ctx.grad_output(), ctx.target(0));
   });

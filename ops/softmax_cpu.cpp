@@ -1,3 +1,6 @@
+#include <cmath>
+#include <limits>
+
 #include "engine/math.hpp"
 #include "ops/cpu_kernel.hpp"
 #include "ops/softmax.hpp"
@@ -21,6 +24,17 @@ acc_t<T> sum_exp(const T* x, acc_t<T> m, std::int64_t n) {
   acc_t<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t j = 0; j < n; ++j) sum += math::exp(static_cast<acc_t<T>>(x[j]) - m);
+  return sum;
+}
+
+// The sum of exp(x - m) for log(sum) + m. An infinite m is the result itself, and the terms are beside it what exp(x - m)
+// makes of them: their sum counts as 1, unless there is a NaN among x.
+template <class T>
+acc_t<T> sum_exp_or_one(const T* x, acc_t<T> m, std::int64_t n) {
+  if (std::fabs(m) <= std::numeric_limits<acc_t<T>>::max()) return sum_exp(x, m, n);
+  acc_t<T> sum = 1;
+  for (std::int64_t j = 0; j < n; ++j)
+    if (const acc_t<T> v = static_cast<acc_t<T>>(x[j]); v != v) sum = v;
   return sum;
 }
 
@@ -103,7 +117,7 @@ void logsumexp_forward(const Tensor& x, const Tensor& lse) {
     parallel_rows(rows, n, [&](std::int64_t row) {
       const T* xr = x.data<T>() + row * n;
       const acc_t<T> m = row_max(xr, n);
-      lse.data<T>()[row] = static_cast<T>(m + math::log(sum_exp(xr, m, n)));
+      lse.data<T>()[row] = static_cast<T>(m + math::log(sum_exp_or_one(xr, m, n)));
     });
   });
 }
@@ -115,7 +129,7 @@ void logsumexp_backward(const Tensor& x, const Tensor& dlse, GradTarget dx) {
       const T* xr = x.data<T>() + row * n;
       T* dxr = dx.buffer.data<T>() + row * n;
       const acc_t<T> m = row_max(xr, n);
-      const acc_t<T> slope = static_cast<acc_t<T>>(dlse.data<T>()[row]) / sum_exp(xr, m, n);
+      const acc_t<T> slope = static_cast<acc_t<T>>(dlse.data<T>()[row]) / sum_exp_or_one(xr, m, n);
       decide(dx.accumulate, [&](auto accumulate) {
         for (std::int64_t j = 0; j < n; ++j)
           write_grad(dxr[j], math::exp(static_cast<acc_t<T>>(xr[j]) - m) * slope, accumulate);

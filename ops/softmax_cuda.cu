@@ -25,6 +25,16 @@ __device__ A sum_exp(const T* x, A m, std::int64_t n) {
   return block_reduce(sum, A{0}, Sum{});
 }
 
+// sum_exp, but of an infinite m, which is the result itself, 1, unless there is a NaN among x.
+template <class A, class T>
+__device__ A sum_exp_or_one(const T* x, A m, std::int64_t n) {
+  if (m - m == 0) return sum_exp(x, m, n);
+  A unordered = 0;
+  for (std::int64_t j = threadIdx.x; j < n; j += blockDim.x)
+    unordered += static_cast<A>(x[j]) != static_cast<A>(x[j]) ? A{1} : A{0};
+  return block_reduce(unordered, A{0}, Sum{}) > 0 ? std::numeric_limits<A>::quiet_NaN() : A{1};
+}
+
 template <class T>
 __global__ void softmax_forward_rows(const T* x, T* y, std::int64_t rows, std::int64_t n) {
   using A = acc_t<T>;
@@ -83,7 +93,7 @@ __global__ void logsumexp_forward_rows(const T* x, T* lse, std::int64_t rows, st
   using A = acc_t<T>;
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* xr = x + row * n;
-    const A m = row_max<A>(xr, n), sum = sum_exp(xr, m, n);
+    const A m = row_max<A>(xr, n), sum = sum_exp_or_one(xr, m, n);
     if (threadIdx.x == 0) lse[row] = static_cast<T>(m + math::log(sum));
   }
 }
@@ -94,7 +104,7 @@ __global__ void logsumexp_backward_rows(const T* x, const T* dlse, T* dx, bool a
   using A = acc_t<T>;
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* xr = x + row * n;
-    const A m = row_max<A>(xr, n), slope = static_cast<A>(dlse[row]) / sum_exp(xr, m, n);
+    const A m = row_max<A>(xr, n), slope = static_cast<A>(dlse[row]) / sum_exp_or_one(xr, m, n);
     for (std::int64_t j = threadIdx.x; j < n; j += blockDim.x)
       write_grad(dx[row * n + j], math::exp(static_cast<A>(xr[j]) - m) * slope, accumulate);
   }

@@ -50,6 +50,20 @@ TEST_CASE("the slope of a quotient in b keeps its digits, and its signs at 0") {
   CHECK(same({slope.begin() + 2, slope.end()}, {-kInf, kInf, kNaN}));
 }
 
+TEST_CASE("slopes stay finite where a square leaves the range of f32") {
+  const Variable a = leaf({0, 1e-30, 1e30, 1e-38}, {4}, DType::f32);
+  const Variable b = leaf({1e-25, 1e-25, 1e20, 1e-38}, {4}, DType::f32);
+  const Doubles slope = gradient([&] { return ops::div(a, b); }, b), right{0, -1e20, -1e-10, -1e38};
+  for (std::size_t i = 0; i < slope.size(); ++i) CHECK(slope[i] == doctest::Approx(right[i]).epsilon(1e-6));
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const Variable x = leaf({6e19, -6e19, 3e38, -3e38}, {4}, dtype);
+    CHECK(same(gradient([&] { return ops::gelu_tanh(x); }, x), {1, 0, 1, 0}));
+    CHECK(same(gradient([&] { return ops::gelu(x); }, x), {1, 0, 1, 0}));
+    CHECK(same(gradient([&] { return ops::silu(x); }, x), {1, 0, 1, 0}));
+    CHECK(same(values_of(ops::gelu_tanh(x)), {values_of(x)[0], 0, values_of(x)[2], 0}));
+  }
+}
+
 TEST_CASE("clamp: between its bounds, slope 1 up to them, NaN stays") {
   const Variable x = leaf({-3, -1, 0, 2, 3, kNaN, kInf, -kInf});
   const auto clamped = [&] { return ops::clamp(x, -1.0, 2.0); };
