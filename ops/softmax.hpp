@@ -13,7 +13,8 @@ Variable softmax(const Variable& x, const Axes& axes = -1);  // x: [..., n] floa
 // y[..., j] = x[..., j] - logsumexp(x[..., :])
 Variable log_softmax(const Variable& x, const Axes& axes = -1);  // x: [..., n] float, n >= 1 -> [..., n]
 
-// y[...] = max + log sum_i exp(x[..., i] - max); the axes are removed, or kept with size 1.
+// y[...] = max + log sum_i exp(x[..., i] - max), and max itself where that is infinite; the axes are removed, or kept with
+// size 1.
 // x: [..., n] float, n >= 1 -> [...]
 Variable logsumexp(const Variable& x, const Axes& axes = -1, bool keep = false);
 
