@@ -2,6 +2,9 @@
 
 #include "nn/context.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "ops/binary.hpp"
 #include "ops/unary.hpp"
 
@@ -37,6 +40,26 @@ void LossTerms::report(Metrics& metrics, const std::string& where) const {
   for (const std::string& name : names_) metrics.add(where, name, 0.0, Combine::per_pass);
   for (const LossTerm& term : terms_)
     metrics.add(where, term.name, term.value.value(), Combine::per_pass, term.weight);
+}
+
+Variables Memo::get(const std::string& path, const Variables& sources,
+                    const std::function<Variables()>& make) {
+  Kept now;
+  for (const Variable& source : sources) {
+    now.sources.push_back(source.defined() ? source.value() : Tensor());
+    now.versions.push_back(source.defined() ? source.value().version() : 0);
+  }
+  const auto same = [](const Tensor& a, const Tensor& b) {
+    if (!a.defined() || !b.defined()) return a.defined() == b.defined();
+    return a.raw_data() == b.raw_data() && a.shape() == b.shape() && a.dtype() == b.dtype();
+  };
+  Kept& kept = kept_[path];
+  if (kept.values.empty() || kept.versions != now.versions ||
+      !std::ranges::equal(kept.sources, now.sources, same)) {
+    now.values = make();
+    kept = std::move(now);
+  }
+  return kept.values;
 }
 
 ForwardContext ForwardContext::settings() const {

@@ -4,6 +4,7 @@
 // nothing else.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -43,6 +44,24 @@ class LossTerms {
   std::set<std::string> names_;
 };
 
+// Values that depend on parameters alone, kept from one pass to the next under the path of the layer that made them. They
+// are made again when a parameter is another tensor, or was changed (Tensor::version).
+class Memo {
+ public:
+  // What was kept, when it was made from these sources as they are now; else what make() gives. Undefined sources, as a
+  // bias that there is not, stay the same.
+  Variables get(const std::string& path, const Variables& sources, const std::function<Variables()>& make);
+  std::size_t size() const { return kept_.size(); }
+
+ private:
+  struct Kept {
+    std::vector<Tensor> sources;
+    std::vector<std::uint64_t> versions;
+    Variables values;
+  };
+  std::map<std::string, Kept> kept_;
+};
+
 struct ForwardContext {
   bool training = false;
   std::uint64_t step = 0;  // optimizer step, counted from 0
@@ -65,9 +84,7 @@ struct ForwardContext {
   LossTerms losses;
   Metrics metrics;
   Observations observed;  // goes on from micro-batch to micro-batch of a step
-  // What a layer keeps from one pass without a gradient to the next, under its path: values that only depend on
-  // parameters. To be dropped when these change.
-  std::map<std::string, Variables> memo;
+  Memo memo;              // of passes without a gradient; goes on from pass to pass
 
   // The same pass with nothing collected.
   ForwardContext settings() const;

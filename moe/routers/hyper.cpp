@@ -72,15 +72,16 @@ class HyperRouter : public Router {
   };
 
   Generated generated(nn::ForwardContext& ctx) const {
+    const auto make = [this]() -> Variables {
+      const Variable h = ops::relu(ops::linear(seed_, up_.weight, up_.bias));
+      const Variable table = ops::reshape(ops::linear(h, down_.weight, down_.bias), {experts_, dim_ + 1});
+      return {ops::slice(table, 1, 0, dim_), ops::reshape(ops::slice(table, 1, dim_, dim_ + 1), {experts_})};
+    };
     const bool constant = !ctx.training && Tape::current() == nullptr;
-    if (const auto known = ctx.memo.find(path_); constant && known != ctx.memo.end())
-      return {known->second[0], known->second[1]};
-    const Variable h = ops::relu(ops::linear(seed_, up_.weight, up_.bias));
-    const Variable table = ops::reshape(ops::linear(h, down_.weight, down_.bias), {experts_, dim_ + 1});
-    Generated made{ops::slice(table, 1, 0, dim_),
-                   ops::reshape(ops::slice(table, 1, dim_, dim_ + 1), {experts_})};
-    if (constant) ctx.memo[path_] = {made.weight, made.bias};
-    return made;
+    const Variables made =
+        constant ? ctx.memo.get(path_, {seed_, up_.weight, up_.bias, down_.weight, down_.bias}, make)
+                 : make();
+    return {made[0], made[1]};
   }
 
   std::string path_;
