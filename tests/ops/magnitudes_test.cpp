@@ -26,28 +26,23 @@ struct Allowance {
   double smallest_input = 0, largest_input = kMost;  // beyond them nothing is asked
   double quanta = 4;                                 // absolute error, in units of the smallest denormal
   double absolute = 0;                               // absolute error
-  double headroom =
-      1;  // no number is asked for where an element of the true result times this leaves the range
-  bool infinite_alike =
-      true;  // false: NaN or an infinity of either sign will do where the true result is infinite
+  // Above 1: no number is asked for where the largest of the true ones times this leaves the range.
+  double headroom = 1;
+  // False: NaN or an infinity of either sign will do where the true result is infinite.
+  bool infinite_alike = true;
 };
 
 constexpr double kNormal = 1e-38, kTerms = 16;
 constexpr std::string_view kPartialSums =
-    "terms and partial sums leave the range before the sum does; where two of them are infinite of opposite "
-    "sign, "
-    "their sum is NaN; every denormal term is rounded";
+    "terms and partial sums leave the range before the sum does, those of opposite sign make NaN; every "
+    "denormal term is rounded";
 constexpr std::string_view kSlope = "the slope leaves the range where its product with dy does not";
-constexpr std::string_view kFromResult =
-    "the slope is computed from y, to which 1 - y owes an absolute error of a rounding of 1";
+constexpr std::string_view kFromResult = "the slope is y (1 - y), and 1 - y has lost what is far below 1";
 constexpr std::string_view kScores =
-    "scores are products of queries and keys: large ones leave the range or lose the differences that "
-    "softmax and its "
-    "gradient, dP - y . dy, consist of; small ones are denormal";
+    "scores are products of queries and keys: large ones leave the range, or lose the differences that the "
+    "gradient, dP - y . dy, consists of; small ones are denormal";
 constexpr std::string_view kTimesRstd =
-    "a denormal x - mean or g has an error of a quantum, which 1 / sqrt(eps) multiplies; small rows in "
-    "normal numbers are "
-    "held to the rule";
+    "a denormal x - mean or g is rounded, and 1 / sqrt(eps) multiplies the error";
 
 const Allowance kAllowances[] = {
     {.op = "matmul", .reason = kPartialSums, .quanta = 64, .headroom = kTerms, .infinite_alike = false},
