@@ -56,6 +56,11 @@ void TrainConfig::fields(nn::FieldList& add) {
   add("eval_every", &eval_every, "steps between validations; 0: only at the end", at_least(0));
   add("eval_batches", &eval_batches, "batches of a validation, spread over the text; 0: all of it",
       at_least(0));
+  add("final_share", &final_share,
+      "part of the training's time that the final validation may take: the whole text where that is enough, "
+      "else "
+      "windows spread over it; 1: always the whole text",
+      between(0, 1));
   add("compare_experts", &compare_experts, "measure at each validation how alike the experts of a layer are");
   add("save_every", &save_every, "steps between checkpoints; 0: only at the end", at_least(0));
   add("sample_every", &sample_every, "steps between sampled texts; 0: only at the end", at_least(0));

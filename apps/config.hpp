@@ -50,6 +50,7 @@ struct TrainConfig : nn::ScheduleOptions, nn::OptimizerOptions {
   std::int64_t log_every = 10;
   std::int64_t eval_every = 250;
   std::int64_t eval_batches = 16;
+  double final_share = 0.1;
   bool compare_experts = true;
   std::int64_t save_every = 250;
   std::int64_t sample_every = 250;

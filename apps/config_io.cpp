@@ -8,9 +8,9 @@
 
 #include <toml++/toml.h>
 
-#include "apps/data/utf8.hpp"
 #include "engine/check.hpp"
 #include "engine/file.hpp"
+#include "engine/utf8.hpp"
 
 namespace simsmoe::app {
 

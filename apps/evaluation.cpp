@@ -2,6 +2,8 @@
 
 #include "apps/evaluation.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <numbers>
 #include <numeric>
 
@@ -21,14 +23,30 @@ std::string bits_text(const Evaluation& result) {
              : text;
 }
 
+std::string extent_text(const Evaluation& result) {
+  if (result.tokens == result.tokens_of_text) return fmt::format("all {} tokens", result.tokens);
+  return fmt::format("{} of {} windows, {} of {} tokens", result.windows, result.windows_of_text,
+                     result.tokens, result.tokens_of_text);
+}
+
+std::int64_t final_batches(std::int64_t all, std::int64_t usual, double share, double training_seconds,
+                           double seconds_per_batch) {
+  const double affordable = std::floor(share * training_seconds / seconds_per_batch);
+  if (share >= 1.0 || usual == 0 || affordable >= static_cast<double>(all)) return all;
+  const std::int64_t least = std::min(usual, all);
+  return std::isfinite(affordable) ? std::max(least, static_cast<std::int64_t>(affordable)) : least;
+}
+
 Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches,
                     const EvaluationOptions& options) {
   Evaluation result;
+  result.tokens_of_text = batches.text().size() - 1;
+  result.windows_of_text = batches.windows_of_text();
   std::vector<Tensor> means;  // read together
   std::vector<double> counted;
   for (std::int64_t i = 0; i < batches.size(); ++i) {
     const Batch batch = batches.at(i);
-    const std::int64_t rows = batch.tokens.numel();
+    const std::int64_t rows = batch.tokens.numel(), length = batch.tokens.size(1);
     nn::ForwardContext ctx;
     ctx.compute_dtype = options.compute_dtype;
     ctx.experts_per_token = options.experts_per_token;
@@ -42,7 +60,9 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
     means.push_back(mean.value());
     counted.push_back(static_cast<double>(batch.counted));
     result.tokens += batch.counted;
+    result.windows += (batch.counted + length - 1) / length;
     result.metrics.merge(ctx.metrics);
+    if (options.watch) options.watch(i + 1, batches.size());
   }
   const std::vector<double> values = nn::read_scalars(means);
   const double nats = std::inner_product(values.begin(), values.end(), counted.begin(), 0.0);

@@ -14,7 +14,10 @@ std::atomic<bool> requested{false}, ctrl_c_was{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 void on_signal(int signal) {
-  if (signal == SIGINT && ctrl_c_was.exchange(true)) ::_exit(kInterruptedExitCode);
+  if (signal == SIGINT && ctrl_c_was.exchange(true)) {
+    Progress::erase();
+    ::_exit(kInterruptedExitCode);
+  }
   requested = true;
 }
 
@@ -46,5 +49,12 @@ InterruptRequests::~InterruptRequests() {
 }
 
 bool InterruptRequests::pending() { return requested; }
+
+Watch stoppable(const std::string& name) {
+  return [bar = watch(name)](std::int64_t done, std::int64_t total) {
+    if (requested) throw Interrupted();
+    bar(done, total);
+  };
+}
 
 }  // namespace simsmoe::app

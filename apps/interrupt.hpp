@@ -4,8 +4,18 @@
 // send theirs twice.)
 
 #include <csignal>
+#include <string>
+
+#include "engine/check.hpp"
+#include "engine/progress.hpp"
 
 namespace simsmoe::app {
+
+// The work ends here because somebody asked for it.
+class Interrupted : public Error {
+ public:
+  Interrupted() : Error("interrupted") {}
+};
 
 // While it exists, the signal has this handler; afterwards the one that it had before.
 class SignalHandler {
@@ -33,6 +43,9 @@ class InterruptRequests {
  private:
   SignalHandler ctrl_c_, terminate_, hang_up_;
 };
+
+// A bar of that name, whose work an interrupt ends: throws Interrupted.
+Watch stoppable(const std::string& name);
 
 inline constexpr int kInterruptedExitCode = 130;
 

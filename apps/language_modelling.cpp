@@ -6,6 +6,8 @@
 
 #include "apps/data/compression.hpp"
 #include "apps/generation.hpp"
+#include "apps/interrupt.hpp"
+#include "engine/log.hpp"
 
 namespace simsmoe::app {
 
@@ -25,13 +27,30 @@ std::string usable_prompt(const std::string& prompt, const Tokenizer& tokenizer)
   return prompt;
 }
 
+Validation validation_of(Evaluation result) {
+  Validation validation{.score = result.bits_per_byte,
+                        .metrics = std::move(result.metrics),
+                        .summary = "validation " + bits_text(result)};
+  const auto add = [&](const char* name, double value) {
+    validation.metrics.add("valid", name, value, nn::Combine::last);
+  };
+  add("loss", result.nats_per_token);
+  add("bpb", result.bits_per_byte);
+  if (result.bits_per_character) add("bpc", *result.bits_per_character);
+  add("perplexity", std::exp(result.nats_per_token));
+  add("tokens", static_cast<double>(result.tokens));
+  validation.metrics.gather("valid",
+                            "expert_cka");  // the mean over the layers whose experts meet often enough
+  return validation;
+}
+
 }  // namespace
 
 LanguageModelling::LanguageModelling(const Config& config, Device device,
                                      std::unique_ptr<Tokenizer> tokenizer, std::vector<NamedTensor> tensors)
     : config_(config),
       data_(config.data, std::move(tokenizer)),
-      fingerprint_(fingerprint_of(data_.corpus.text(Split::all))),
+      fingerprint_(fingerprint_of(data_.corpus.text(Split::all), kHashedWhole, watch("hashing"))),
       sample_prompt_(usable_prompt(config.train.sample_prompt, *data_.tokenizer)),
       batches_(data_.train, config.train.batch, config.train.seq,
                static_cast<std::uint64_t>(config.train.seed)),
@@ -52,29 +71,15 @@ Variable LanguageModelling::loss(std::uint64_t number, nn::ForwardContext& ctx) 
   return loss;
 }
 
-Evaluation LanguageModelling::evaluated(Extent extent) const {
-  const EvaluationBatches all(data_.valid, config_.train.batch, config_.train.seq);
-  return evaluate(
-      *model_.decoder, extent == Extent::all ? all : validation_,
-      {.compute_dtype = config_.train.compute_dtype(), .compare_experts = config_.train.compare_experts});
+Evaluation LanguageModelling::evaluated(const EvaluationBatches& batches, const Watch& watch) const {
+  return evaluate(*model_.decoder, batches,
+                  {.compute_dtype = config_.train.compute_dtype(),
+                   .compare_experts = config_.train.compare_experts,
+                   .watch = watch});
 }
 
-Validation LanguageModelling::validate(Extent extent) const {
-  Evaluation result = evaluated(extent);
-  Validation validation{.score = result.bits_per_byte,
-                        .metrics = std::move(result.metrics),
-                        .summary = "validation " + bits_text(result)};
-  const auto add = [&](const char* name, double value) {
-    validation.metrics.add("valid", name, value, nn::Combine::last);
-  };
-  add("loss", result.nats_per_token);
-  add("bpb", result.bits_per_byte);
-  if (result.bits_per_character) add("bpc", *result.bits_per_character);
-  add("perplexity", std::exp(result.nats_per_token));
-  add("tokens", static_cast<double>(result.tokens));
-  validation.metrics.gather("valid",
-                            "expert_cka");  // the mean over the layers whose experts meet often enough
-  return validation;
+Validation LanguageModelling::validate() const {
+  return validation_of(evaluated(validation_, watch("validation")));
 }
 
 std::string LanguageModelling::sample() const {
@@ -94,17 +99,29 @@ std::string LanguageModelling::headline() const {
                      data_.tokenizer->vocab_size());
 }
 
-std::string LanguageModelling::summary() const {
-  constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is sampled, and not compressed
+Ending LanguageModelling::ending(const Pace& pace) const {
+  constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is not compressed
+  const TrainConfig& train = config_.train;
+  const EvaluationBatches all(data_.valid, train.batch, train.seq);
+  const double per_batch = pace.validation_seconds / static_cast<double>(validation_.size());
+  const std::int64_t count =
+      final_batches(all.size(), train.eval_batches, train.final_share, pace.training_seconds, per_batch);
+  const bool whole = count == all.size();
+  log_info("final validation: {} of {} batches{}", count, all.size(),
+           whole ? std::string(", the whole text")
+                 : fmt::format(", spread evenly; all would take about {} after a training of {} "
+                               "(train.final_share = {})",
+                               duration_text(per_batch * static_cast<double>(all.size())),
+                               duration_text(pace.training_seconds), train.final_share));
+  const Evaluation result =
+      evaluated(EvaluationBatches(data_.valid, train.batch, train.seq, count), stoppable("final validation"));
+  Ending ending{.lines = fmt::format("validation  {} ({})\n", bits_text(result), extent_text(result)),
+                .figures = validation_of(result).metrics.read()};
+  ending.figures["valid/windows"] = result.windows;
+  ending.figures["valid/windows_of_text"] = result.windows_of_text;
   const Text text = data_.corpus.text(Split::valid);
-  const bool whole = text.size() <= kAffordable;
-  const Evaluation result = evaluated(whole ? Extent::all : Extent::part);
-  std::string lines = fmt::format("validation  {} ({} of {} tokens)\n", bits_text(result), result.tokens,
-                                  data_.valid.size() - 1);
-  if (whole)
-    lines += fmt::format("gzip -9     {:.4f} bits per byte of the same text\nxz -9e      {:.4f}\n",
-                         gzip_bits_per_byte(text.bytes()), xz_bits_per_byte(text.bytes()));
-  return lines;
+  if (whole && text.size() <= kAffordable) ending.lines += compared(text);
+  return ending;
 }
 
 nlohmann::ordered_json LanguageModelling::about_data() const {
@@ -135,7 +152,7 @@ std::unique_ptr<Task> make_task(RunCheckpoint& checkpoint, Device device) {
   const Corpus& corpus = task->data().corpus;
   const Text text = corpus.text(Split::all);
   const std::string then = checkpoint.metadata_at(kFingerprint);
-  if (task->metadata().at(kFingerprint) != then && !has_fingerprint(text, then))
+  if (task->metadata().at(kFingerprint) != then && !has_fingerprint(text, then, watch("hashing")))
     throw UserError(
         fmt::format("{} is not the text that this run began with: {} now, {} then; if that lies "
                     "elsewhere, say where with --data.path=FILE",

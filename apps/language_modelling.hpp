@@ -24,20 +24,20 @@ class LanguageModelling : public Task {
   std::int64_t tokens_per_batch() const override { return config_.train.batch * config_.train.seq; }
 
   Variable loss(std::uint64_t number, nn::ForwardContext& ctx) const override;
-  // On train.eval_batches batches of the validation text, or on all of it, which is what a compressor sees.
-  Validation validate(Extent extent) const override;
-  std::string sample() const override;  // a text that depends on the parameters and train.seed alone
+  Validation validate() const override;  // on train.eval_batches batches of the validation text
+  std::string sample() const override;   // a text that depends on the parameters and train.seed alone
 
   std::string score_name() const override { return "bpb"; }
   std::string headline() const override;
-  std::string summary() const override;
+  // On all of the validation text, beside what compressors make of it, or on as much as train.final_share allows.
+  Ending ending(const Pace& pace) const override;
   nlohmann::ordered_json about_data() const override;
   std::map<std::string, std::string> metadata() const override;
 
   const Dataset& data() const { return data_; }
 
  private:
-  Evaluation evaluated(Extent extent) const;
+  Evaluation evaluated(const EvaluationBatches& batches, const Watch& watch) const;
 
   Config config_;
   Dataset data_;

@@ -14,10 +14,12 @@
 #include <string_view>
 
 #include "apps/commands/command_line.hpp"
+#include "apps/interrupt.hpp"
 #include "apps/manifest.hpp"
 #include "engine/caching_allocator.hpp"
 #include "engine/check.hpp"
 #include "engine/log.hpp"
+#include "engine/printable.hpp"
 
 namespace {
 
@@ -46,7 +48,8 @@ int run(Arguments arguments) {
   const auto& table = simsmoe::app::commands();
   const auto command = std::ranges::find(table, std::string_view(name), &Command::name);
   if (command == table.end()) {
-    const std::string complaint = name.empty() ? "" : fmt::format("error: unknown command '{}'\n\n", name);
+    const std::string complaint =
+        name.empty() ? "" : fmt::format("error: unknown command '{}'\n\n", simsmoe::printable(name));
     simsmoe::write_to_stderr(complaint + usage());
     return 2;
   }
@@ -59,7 +62,7 @@ constexpr const char* kLessMemory =
     "set train.recompute = \"sublayers\"";
 
 int fail(int exit_code, const std::string& message) {
-  simsmoe::write_to_stderr(fmt::format("error: {}\n", message));
+  simsmoe::write_to_stderr(fmt::format("error: {}\n", simsmoe::printable(message)));
   return exit_code;
 }
 
@@ -79,6 +82,8 @@ int main(int argc, char** argv) {
   keep_standard_streams_free();
   try {
     return run(Arguments(argv + 1, argv + argc));
+  } catch (const simsmoe::app::Interrupted& error) {
+    return fail(simsmoe::app::kInterruptedExitCode, error.what());
   } catch (const simsmoe::UserError& error) {
     return fail(2, error.what());
   } catch (const std::filesystem::filesystem_error& error) {

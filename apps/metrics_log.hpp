@@ -21,9 +21,15 @@ class MetricsLog {
   // finite become null, bytes that are not UTF-8 the replacement character.
   void append(const nlohmann::ordered_json& line);
 
+  // Of the training that the lines tell of, those of earlier sessions included, without validations.
+  double training_seconds() const { return training_seconds_; }
+
  private:
+  void count(const nlohmann::ordered_json& line);
+
   std::string path_;
   int file_;
+  double tokens_ = 0.0, training_seconds_ = 0.0;  // of the last line that has them
 };
 
 }  // namespace simsmoe::app

@@ -24,6 +24,7 @@ class RunFolder {
   std::string config() const { return path_ + "/config.toml"; }
   std::string manifest() const { return path_ + "/manifest.json"; }
   std::string metrics() const { return path_ + "/metrics.jsonl"; }
+  std::string result() const { return path_ + "/result.json"; }
   std::string last_checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
   std::string best_checkpoint() const { return path_ + "/checkpoints/best.safetensors"; }
 

@@ -22,7 +22,17 @@ struct Validation {
   std::string summary;  // for people, in a few words
 };
 
-enum class Extent : unsigned char { part, all };  // as much as the configuration asks for, or all there is
+// What was measured of a training when it ends.
+struct Pace {
+  double training_seconds;    // of all its steps
+  double validation_seconds;  // of one validate()
+};
+
+// The end of a training.
+struct Ending {
+  std::string lines;               // for people
+  nlohmann::ordered_json figures;  // an object, with the names of the log
+};
 
 class Task {
  public:
@@ -35,12 +45,13 @@ class Task {
   // The mean loss of micro-batch `number` of the training, without the auxiliary losses, which are in ctx.losses: [].
   // A function of the number, the parameters and the context. When metrics are collected it adds "train/..." of its own.
   virtual Variable loss(std::uint64_t number, nn::ForwardContext& ctx) const = 0;
-  virtual Validation validate(Extent extent) const = 0;
+  virtual Validation validate() const = 0;
   virtual std::string sample() const = 0;  // what the model makes, to be looked at; empty: nothing
 
-  virtual std::string score_name() const = 0;             // of "train/NAME" and "valid/NAME"
-  virtual std::string headline() const = 0;               // the line that a run begins with
-  virtual std::string summary() const = 0;                // the lines that it ends with
+  virtual std::string score_name() const = 0;  // of "train/NAME" and "valid/NAME"
+  virtual std::string headline() const = 0;    // the line that a run begins with
+  // The final validation; throws Interrupted when it is asked to end.
+  virtual Ending ending(const Pace& pace) const = 0;
   virtual nlohmann::ordered_json about_data() const = 0;  // for the manifest
   virtual std::map<std::string, std::string> metadata()
       const = 0;  // what a checkpoint needs beside the model

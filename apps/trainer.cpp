@@ -120,7 +120,7 @@ void Trainer::stop_at_non_finite(const std::string& what, std::int64_t step) con
 }
 
 Validation Trainer::validate() const {
-  Validation result = task_->validate(Extent::part);
+  Validation result = task_->validate();
   if (!std::isfinite(result.score)) stop_at_non_finite("the validation loss", state_.step);
   return result;
 }

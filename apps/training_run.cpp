@@ -2,11 +2,18 @@
 
 #include "apps/training_run.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <utility>
+
 #include "apps/config_io.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/manifest.hpp"
 #include "engine/caching_allocator.hpp"
 #include "engine/file.hpp"
+#include "engine/log.hpp"
+#include "engine/printable.hpp"
 
 namespace simsmoe::app {
 
@@ -37,13 +44,28 @@ RunFolder prepared(Trainer& trainer, RunFolder folder) {
   return folder;
 }
 
+// "  load 0.03-0.31  dropped 0.0125": the smallest and the largest share of the choices that an expert of any layer got,
+// and, where a capacity may drop some, the mean share that found no room. Nothing where no layer has experts.
+std::string load_text(const std::map<std::string, double>& values, bool drops) {
+  std::vector<double> least, most, dropped;
+  for (const auto& [name, value] : values)
+    for (const auto& [ending, kept] :
+         {std::pair{"/load_min", &least}, std::pair{"/load_max", &most}, std::pair{"/dropped", &dropped}})
+      if (name.ends_with(ending)) kept->push_back(value);
+  if (least.empty()) return {};
+  const std::string text =
+      fmt::format("  load {:.2f}-{:.2f}", std::ranges::min(least), std::ranges::max(most));
+  const double sum = std::accumulate(dropped.begin(), dropped.end(), 0.0);
+  return drops ? fmt::format("{}  dropped {:.4f}", text, sum / static_cast<double>(dropped.size())) : text;
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(Trainer& trainer, RunFolder folder)
     : trainer_(trainer),
       folder_(prepared(trainer, std::move(folder))),
       metrics_(folder_.metrics(), trainer.state().step),
-      progress_(trainer.state().step, trainer.config().train.steps) {}
+      progress_("", trainer.state().step) {}
 
 bool TrainingRun::run() {
   while (!trainer_.finished()) {
@@ -69,6 +91,17 @@ bool TrainingRun::step() {
   }
 }
 
+std::string TrainingRun::finish() {
+  if (validation_seconds_ == 0.0) validated();  // all steps were done before
+  const Ending ending = trainer_.task().ending({metrics_.training_seconds(), validation_seconds_});
+  Json result{{"step", trainer_.state().step}};
+  result.update(ending.figures);
+  const std::string text = result.dump(2) + "\n";
+  const std::string_view pieces[] = {text};
+  replace_file(folder_.result(), pieces);
+  return ending.lines;
+}
+
 std::string TrainingRun::last_good() const {
   return fmt::format("; the last good checkpoint is {}", folder_.last_checkpoint());
 }
@@ -84,7 +117,9 @@ void TrainingRun::after_step(const StepReport& report, bool interrupted) {
   tokens_ += report.tokens;
   const double speed = static_cast<double>(tokens_) / seconds_;  // since the last log line
   if (due(now, train.log_every)) add_training(line, report);
-  progress_.advance(now, fmt::format("loss {:.4f}  {:.0f} tokens/s", loss_, speed));
+  progress_.advance(now, train.steps,
+                    {fmt::format("{}/{}", now, train.steps), fmt::format("loss {:.4f}", loss_),
+                     fmt::format("{:.0f} tokens/s", speed)});
   if (due(now, train.eval_every)) add_validation(line);
   if (due(now, train.sample_every)) add_sample(line);
   if (line.size() > 1) metrics_.append(line);
@@ -107,39 +142,43 @@ void TrainingRun::add_training(Json& line, const StepReport& report) {
   line["memory_bytes"] = memory.stats().peak_bytes;
   line["memory_reserved_bytes"] = memory.stats().peak_reserved_bytes;
   loss_ = values.at("train/loss");
-  if (!progress_.on_terminal()) {
-    std::vector<std::string> names{"loss", "task"};
-    names.insert(names.end(), report.auxiliary.begin(), report.auxiliary.end());
-    names.push_back(trainer_.task().score_name());
-    std::string text = fmt::format("step {}/{}", trainer_.state().step, trainer_.config().train.steps);
-    for (const std::string& name : names)  // a task may have its score in validations only
-      if (const auto value = values.find("train/" + name); value != values.end())
-        text += fmt::format("  {} {:.4f}", name, value->second);
-    progress_.line(text + fmt::format("  lr {:.2e}  grad {:.2f}  {:.0f} tokens/s  {:.0f} MB", report.lr,
-                                      values.at("grad_norm"), speed,
-                                      static_cast<double>(memory.stats().peak_bytes) / 1e6));
-  }
-  for (const std::string& sentence : starving)
-    progress_.line(fmt::format("step {}  {}", trainer_.state().step, sentence));
+  std::vector<std::string> names{"loss", "task"};
+  names.insert(names.end(), report.auxiliary.begin(), report.auxiliary.end());
+  names.push_back(trainer_.task().score_name());
+  std::string text;
+  for (const std::string& name : names)  // a task may have its score in validations only
+    if (const auto value = values.find("train/" + name); value != values.end())
+      text += fmt::format("  {} {:.4f}", name, value->second);
+  log_info("step {}/{}{}  lr {:.2e}  grad {:.2f}{}  {:.0f} tokens/s  {:.0f} MB", trainer_.state().step,
+           trainer_.config().train.steps, text, report.lr, values.at("grad_norm"),
+           load_text(values, trainer_.config().moe.capacity_factor > 0.0), speed,
+           static_cast<double>(memory.stats().peak_bytes) / 1e6);
+  for (const std::string& sentence : starving) log_info("step {}  {}", trainer_.state().step, sentence);
   memory.reset_peak();
   seconds_ = 0.0;
   tokens_ = 0;
 }
 
+Validation TrainingRun::validated() {
+  const auto start = std::chrono::steady_clock::now();
+  Validation result = trainer_.validate();
+  validation_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
 void TrainingRun::add_validation(Json& line) {
-  const Validation result = trainer_.validate();
+  const Validation result = validated();
   const bool best = trainer_.improves(result);
   if (best) trainer_.save(folder_.best_checkpoint(), false);
   for (const auto& [name, value] : result.metrics.read()) line[name] = value;
-  progress_.line(
-      fmt::format("step {}  {}{}", trainer_.state().step, result.summary, best ? ", the best so far" : ""));
+  log_info("step {}  {}{}", trainer_.state().step, result.summary, best ? ", the best so far" : "");
 }
 
 void TrainingRun::add_sample(Json& line) {
-  const std::string text = trainer_.task().sample();
+  const std::string text = printable(trainer_.task().sample());
   if (text.empty()) return;
   line["sample"] = text;
-  progress_.line(fmt::format("step {}  sample: {}", trainer_.state().step, text));
+  log_info("step {}  sample: {}", trainer_.state().step, text);
 }
 
 }  // namespace simsmoe::app

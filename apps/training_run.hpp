@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/metrics_log.hpp"
-#include "apps/progress.hpp"
 #include "apps/run_folder.hpp"
 #include "apps/starvation.hpp"
 #include "apps/trainer.hpp"
+#include "engine/progress.hpp"
 
 namespace simsmoe::app {
 
@@ -23,6 +23,10 @@ class TrainingRun {
   // last good checkpoint, which stays as it is.
   bool run();
 
+  // The final validation of a finished training: writes result.json and returns the lines for people. Throws Interrupted
+  // when it was asked to end; the last checkpoint, from which the run goes on to it, is written already.
+  std::string finish();
+
  private:
   using Json = nlohmann::ordered_json;
 
@@ -31,6 +35,7 @@ class TrainingRun {
   void after_step(const StepReport& report, bool interrupted);
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);
+  Validation validated();
   void add_sample(Json& line);
   bool due(std::int64_t step, std::int64_t every) const;
 
@@ -41,7 +46,8 @@ class TrainingRun {
   StarvationWatch starvation_;
   double seconds_ = 0.0;  // of training since the last log line
   std::int64_t tokens_ = 0;
-  double loss_ = 0.0;  // of the last log line
+  double loss_ = 0.0;                // of the last log line
+  double validation_seconds_ = 0.0;  // of the last validation; 0: there was none
 };
 
 }  // namespace simsmoe::app

@@ -2,6 +2,9 @@
 
 #include <cstdio>
 
+#include "engine/printable.hpp"
+#include "engine/progress.hpp"
+
 namespace simsmoe {
 
 // fmt::print would throw where the other end is closed.
@@ -11,7 +14,8 @@ void write_to_stderr(std::string_view text) {
 }
 
 void detail::log_line(LogLevel level, std::string_view text) {
-  write_to_stderr(fmt::format("{}{}\n", level == LogLevel::warning ? "warning: " : "", text));
+  Progress::erase();
+  write_to_stderr(fmt::format("{}{}\n", level == LogLevel::warning ? "warning: " : "", printable(text)));
 }
 
 }  // namespace simsmoe

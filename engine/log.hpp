@@ -1,7 +1,7 @@
 #pragma once
 // Lines for the person at the terminal, on stderr: stdout belongs to results. Nothing outside of apps prints
-// in any other way. Each line leaves in one write, so lines of several threads do not mix. A stderr that nobody reads any
-// more is no error.
+// in any other way. Each line leaves in one write, so lines of several threads do not mix, and control bytes in it are shown
+// as \xNN (printable.hpp). The bar of a Progress gives way to them. A stderr that nobody reads any more is no error.
 
 #include <fmt/format.h>
 

@@ -4,7 +4,7 @@
 set -eu
 
 packages="make cmake ninja-build g++ libeigen3-dev libfmt-dev doctest-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libdnnl-dev ocl-icd-opencl-dev libxxhash-dev zlib1g-dev liblzma-dev dict-gcide"
+  nlohmann-json3-dev libdnnl-dev ocl-icd-opencl-dev libxxhash-dev zlib1g-dev liblzma-dev dict-gcide tmux"
 developer_packages="ccache clang clang-format clang-tidy cppcheck libclang-rt-14-dev libomp-dev
   libbenchmark-dev python3"
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "engine/parallel_for.hpp"
+#include "engine/progress.hpp"
 
 namespace simsmoe::app {
 
@@ -74,6 +75,7 @@ void allow_overrides(const std::vector<Override>& overrides, const std::vector<s
 }
 
 void print_result(const std::string& text) {
+  Progress::erase();
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
   const int reason = errno;
   const std::string message = fmt::format("cannot write to standard output: {}", std::strerror(reason));

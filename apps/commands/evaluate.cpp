@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/commands/command_line.hpp"
+#include "apps/interrupt.hpp"
 #include "apps/language_modelling.hpp"
 #include "apps/run_folder.hpp"
 #include "engine/log.hpp"
@@ -89,11 +90,13 @@ int evaluate_command(Arguments arguments) {
   const EvaluationBatches windows(tokens, given.batch > 0 ? given.batch : config.train.batch,
                                   config.train.seq, given.batches);
   const Model model(config, tokenizer->vocab_size(), device, std::move(checkpoint.model));
+  const InterruptRequests interrupts;
   const Evaluation result = evaluate(*model.decoder, windows,
                                      {.compute_dtype = config.train.compute_dtype(),
                                       .experts_per_token = given.k,
                                       .capacity_factor = given.capacity_factor,
-                                      .count_experts = true});
+                                      .count_experts = true,
+                                      .watch = stoppable("evaluation")});
   const std::int64_t k = given.k > 0 ? given.k : config.moe.k;
 
   if (!given.json) {
@@ -102,9 +105,9 @@ int evaluate_command(Arguments arguments) {
       more = fmt::format(", {:.2f} experts per token", result.experts_per_token);
     if (given.capacity_factor > 0.0)
       more += fmt::format(", {:.2f} % of the choices dropped", 100.0 * result.dropped);
-    print_result(fmt::format("{}, {:.4f} nats per token, perplexity {:.3f} ({} tokens of {}, step {}{})\n",
+    print_result(fmt::format("{}, {:.4f} nats per token, perplexity {:.3f} ({} of {}, step {}{})\n",
                              bits_text(result), result.nats_per_token, std::exp(result.nats_per_token),
-                             result.tokens, corpus.path(), checkpoint.state.step, more));
+                             extent_text(result), corpus.path(), checkpoint.state.step, more));
     return 0;
   }
   nlohmann::ordered_json object{{"checkpoint", file},
@@ -116,6 +119,9 @@ int evaluate_command(Arguments arguments) {
                                 {"capacity_factor", given.capacity_factor},
                                 {"dropped", result.dropped},
                                 {"tokens", result.tokens},
+                                {"tokens_of_text", result.tokens_of_text},
+                                {"windows", result.windows},
+                                {"windows_of_text", result.windows_of_text},
                                 {"loss", result.nats_per_token},
                                 {"bpb", result.bits_per_byte},
                                 {"perplexity", std::exp(result.nats_per_token)}};

@@ -1,11 +1,14 @@
 // generate DIR|CHECKPOINT --prompt TEXT|--prompt-file FILE --tokens N --temperature X --top-k K --top-p P --seed N --k K
 // --samples N
 
+#include <unistd.h>
+
 #include "apps/commands/command_line.hpp"
 #include "apps/generation.hpp"
 #include "apps/language_modelling.hpp"
 #include "apps/run_folder.hpp"
 #include "engine/file.hpp"
+#include "engine/printable.hpp"
 
 namespace simsmoe::app {
 
@@ -42,6 +45,7 @@ int generate_command(Arguments arguments) {
   CLI::App line{"Lets a model write: the prompt and what follows, on standard output.", "generate"};
   std::string path, prompt, prompt_file;
   std::int64_t tokens = 200, samples = 1;
+  bool raw = false;
   SamplingOptions options;
   Machine machine;
   line.add_option("MODEL", path, "run folder (its best checkpoint) or checkpoint")
@@ -69,10 +73,14 @@ int generate_command(Arguments arguments) {
           "how many texts, the first with --seed, the next with the seed after it; each has a heading")
       ->capture_default_str()
       ->check(whole_number(1));
+  line.add_flag(
+      "--raw", raw,
+      "on a terminal too, print control bytes as they are; without it they are shown as \\xNN there");
   machine.add_options(line);
   if (!parse(line, std::move(arguments))) return 0;
 
   options.validate();
+  raw = raw || ::isatty(STDOUT_FILENO) != 1;  // what is not for eyes is for programs
   if (!prompt_file.empty()) prompt = prompt_in(prompt_file);
   RunCheckpoint checkpoint = load_run_checkpoint(find_checkpoint(path));
   check_experts_per_token(checkpoint.config, options.experts_per_token);
@@ -83,10 +91,14 @@ int generate_command(Arguments arguments) {
   for (std::int64_t sample = 1; sample <= samples; ++sample, ++options.seed) {
     if (samples > 1)
       print_result(fmt::format("--- sample {} of {}, seed {}\n", sample, samples, options.seed));
-    print_result(prompt);
+    PrintableStream shown;
+    const auto print = [&](std::string_view piece) {
+      print_result(raw ? std::string(piece) : shown.add(piece));
+    };
+    print(prompt);
     generate(*model.decoder, *tokenizer, prompt, tokens, options, checkpoint.config.train.compute_dtype(),
-             [](std::string_view piece) { print_result(std::string(piece)); });
-    print_result("\n");
+             print);
+    print_result(shown.finish() + "\n");
   }
   return 0;
 }

@@ -12,6 +12,7 @@
 #include "apps/training_run.hpp"
 #include "engine/file.hpp"
 #include "engine/log.hpp"
+#include "engine/printable.hpp"
 #include "engine/profile.hpp"
 
 namespace simsmoe::app {
@@ -41,7 +42,7 @@ void mention_jump(const Config& before, const Config& after, std::int64_t step) 
 
 // A resumed run keeps its configuration, or it would not be the same run. It may get more steps, and its text
 // may have moved (its fingerprint must be the same).
-const std::vector<std::string> kResumable{"train.steps", "data.path", "data.folder"};
+const std::vector<std::string> kResumable{"train.steps", "train.final_share", "data.path", "data.folder"};
 
 // Nothing reads config.toml back. A person who edits it expects otherwise, and is told before it is written again.
 void check_not_edited(const RunFolder& folder, const RunCheckpoint& checkpoint) {
@@ -110,9 +111,8 @@ void print_if_read(const std::string& text) {
   }
 }
 
-void print_summary(const Task& task, const std::string& folder) {
-  std::string lines = task.summary();
-  if (const std::string sample = task.sample(); !sample.empty())
+void print_summary(std::string lines, const Task& task, const std::string& folder) {
+  if (const std::string sample = printable(task.sample()); !sample.empty())
     lines += fmt::format("sample      {}\n", sample);
   print_if_read(lines + fmt::format("run folder  {}\n", folder));
 }
@@ -175,14 +175,16 @@ int train_command(Arguments arguments) {
   }
   announce(*trainer, path);
   if (!line.profile.empty()) profile::start(true);
-  const bool finished = run->run();
+  const bool trained = run->run();
   if (!line.profile.empty()) print_profile(line.profile);
-  if (!finished) {
-    log_info("interrupted at step {}; go on with: simsmoe_app train --resume {}", trainer->state().step,
-             path);
+  try {
+    if (!trained) throw Interrupted();
+    print_summary(run->finish(), trainer->task(), path);
+  } catch (const Interrupted&) {
+    log_info("interrupted {} step {}; go on with: simsmoe_app train --resume {}",
+             trained ? "in the final validation, after" : "at", trainer->state().step, path);
     return kInterruptedExitCode;
   }
-  print_summary(trainer->task(), path);
   return 0;
 }
 

@@ -43,6 +43,7 @@ class EvaluationBatches {
   EvaluationBatches(const TokenSequence& tokens, std::int64_t batch, std::int64_t length,
                     std::int64_t max_batches = 0);
   std::int64_t size() const { return count_; }
+  std::int64_t windows_of_text() const { return windows_; }
   Batch at(std::int64_t index) const;
   const TokenSequence& text() const { return tokens_; }
 

@@ -73,7 +73,7 @@ Split split_from_name(const std::string& name) {
   throw UserError(fmt::format("--split: unknown split '{}': train, valid, test or all", name));
 }
 
-std::string fingerprint_of(const Text& text, std::size_t hashed_whole) {
+std::string fingerprint_of(const Text& text, std::size_t hashed_whole, const Watch& watch) {
   constexpr std::size_t kSamples = 1024, kSample = 64 << 10;
   const std::size_t size = text.size();
   const bool whole = size <= std::max(hashed_whole, kSample);
@@ -87,14 +87,15 @@ std::string fingerprint_of(const Text& text, std::size_t hashed_whole) {
         whole ? i * kSample : static_cast<std::size_t>(place * static_cast<double>(size - kSample));
     const std::string piece = text.bytes(begin, std::min(kSample, size - begin));
     XXH3_64bits_update(state.get(), piece.data(), piece.size());
+    if (watch) watch(static_cast<std::int64_t>(i + 1), static_cast<std::int64_t>(pieces));
   }
   return fmt::format("{} bytes xxh3{}:{:016x}", size, whole ? "" : kOfSamples,
                      XXH3_64bits_digest(state.get()));
 }
 
-bool has_fingerprint(const Text& text, const std::string& fingerprint) {
+bool has_fingerprint(const Text& text, const std::string& fingerprint, const Watch& watch) {
   const bool samples = fingerprint.find(kOfSamples) != std::string::npos;
-  return fingerprint_of(text, samples ? 0 : text.size()) == fingerprint;
+  return fingerprint_of(text, samples ? 0 : text.size(), watch) == fingerprint;
 }
 
 Corpus Corpus::open(const CorpusOptions& options) {

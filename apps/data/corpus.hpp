@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/data/text.hpp"
+#include "engine/progress.hpp"
 
 namespace simsmoe::app {
 
@@ -12,11 +13,12 @@ enum class Split : unsigned char { train, valid, test, all };
 Split split_from_name(const std::string& name);  // throws UserError naming the choices
 
 // "39952321 bytes xxh3:0123...". Of a text beyond kHashedWhole only samples, spread evenly, are read, so that a huge one
-// begins at once: "... bytes xxh3 of samples:0123...".
+// begins at once: "... bytes xxh3 of samples:0123...". `watch` is told of pieces.
 inline constexpr std::size_t kHashedWhole = std::size_t{256} << 20;
-std::string fingerprint_of(const Text& text, std::size_t hashed_whole = kHashedWhole);
+std::string fingerprint_of(const Text& text, std::size_t hashed_whole = kHashedWhole,
+                           const Watch& watch = {});
 // Whether `text` has the fingerprint, of whichever form it is.
-bool has_fingerprint(const Text& text, const std::string& fingerprint);
+bool has_fingerprint(const Text& text, const std::string& fingerprint, const Watch& watch = {});
 
 struct CorpusOptions {
   std::string name = "gcide";    // gcide, enwik8, text8, or file (any text: `path` says which)

@@ -6,8 +6,8 @@
 #include <numeric>
 #include <set>
 
-#include "apps/data/utf8.hpp"
 #include "engine/check.hpp"
+#include "engine/utf8.hpp"
 
 namespace simsmoe::app {
 

@@ -104,3 +104,44 @@ TEST_CASE("a resumed run whose learning rate jumps says so") {
   const ProgramResult again = place.run({"train", "--resume", "run"});
   CHECK(!says(again.err, "moves the learning rate"));
 }
+
+TEST_CASE("evaluate says how much of the text it read") {
+  const Workplace place(true);
+  const json whole = json::parse(place.run({"evaluate", "run", "--json"}).out);
+  CHECK(whole["tokens"] == whole["tokens_of_text"]);
+  CHECK(whole["windows"] == whole["windows_of_text"]);
+  const std::int64_t tokens = whole["tokens"], windows = whole["windows"];
+  CHECK(windows == (tokens + 15) / 16);
+  CHECK(says(place.run({"evaluate", "run"}).out,
+             fmt::format("(all {} tokens of {}, step 40)", tokens, place.folder / "text")));
+  const json part = json::parse(place.run({"evaluate", "run", "--json", "--batches", "2"}).out);
+  CHECK(part["tokens"] == 2 * 4 * 16);
+  CHECK(part["windows"] == 8);
+  CHECK(part["tokens_of_text"] == tokens);
+  CHECK(part["windows_of_text"] == windows);
+  CHECK(says(place.run({"evaluate", "run", "--batches", "2"}).out,
+             fmt::format("(8 of {} windows, 128 of {} tokens of {}, step 40)", windows, tokens,
+                         place.folder / "text")));
+}
+
+TEST_CASE(
+    "control bytes are shown, not obeyed: in samples, in the log and in errors; a pipe gets what was "
+    "written") {
+  const Workplace place;
+  const ProgramResult trained = place.shell(
+      "$app train tiny.toml --out run --threads 1 --train.steps=2 --train.sample_every=1 "
+      "--train.sample_tokens=3 "
+      "--train.sample_prompt=$'a\\e[2Jb\\xc2\\x9b'");
+  CHECK_MESSAGE(trained.exit_code == 0, trained.err);
+  for (const std::string& text : {trained.out, trained.err, read_file(place.folder / "run/metrics.jsonl")})
+    CHECK(!says(text, "\x1b"));
+  CHECK(says(trained.out, "sample      a\\x1b[2Jb\\xc2\\x9b"));
+  CHECK(says(trained.err, "sample: a\\x1b[2Jb\\xc2\\x9b"));
+  CHECK(place.metrics().back()["sample"].get<std::string>().starts_with("a\\x1b[2Jb\\xc2\\x9b"));
+
+  const std::string prompt = "$app generate run --threads 1 --tokens 0 --prompt $'a\\e[31mb\\xff'";
+  CHECK(place.shell(prompt).out == "a\x1b[31mb\xff\n");
+  CHECK(place.shell(prompt + " --raw").out == "a\x1b[31mb\xff\n");
+  CHECK(place.shell("$app info $'no\\e[31mrun'").err.find("no\\x1b[31mrun") != std::string::npos);
+  CHECK(!says(place.shell("$app $'no\\e[31mcommand'").err, "\x1b"));
+}

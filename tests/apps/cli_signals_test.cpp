@@ -121,3 +121,37 @@ TEST_CASE("a command whose output nobody reads any more ends at once, as others 
   CHECK(result.out.size() == 10);
   CHECK(result.err.empty());
 }
+
+TEST_CASE("the first Ctrl-C ends the final validation, and the run goes on to it") {
+  const Workplace place;
+  std::string text = small_text();
+  while (text.size() < (20 << 20)) text += text;
+  place.folder.file("text", text);
+  Program program(place.folder, {"train", "tiny.toml", "--out", "run", "--threads", "1", "--train.steps=2",
+                                 "--train.final_share=1"});
+  const auto says = [&](const std::string& part) {
+    const std::string file = place.folder / "stderr";
+    return fs::exists(file) && read_file(file).find(part) != std::string::npos;
+  };
+  for (int i = 0; i < 1000 && !says("final validation:"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  program.send(SIGINT);
+  const ProgramResult result = program.wait();
+  CHECK(result.exit_code == 130);
+  CHECK(
+      result.err.find(
+          "interrupted in the final validation, after step 2; go on with: simsmoe_app train --resume run") !=
+      std::string::npos);
+  CHECK(result.out.empty());
+  CHECK(saved_step(place) == 2);
+  CHECK_FALSE(fs::exists(place.folder / "run/result.json"));
+
+  const ProgramResult resumed = place.run({"train", "--resume", "run", "--train.final_share=0"});
+  CHECK_MESSAGE(resumed.exit_code == 0, resumed.err);
+  CHECK(resumed.out.find(" windows, ") != std::string::npos);
+  const json figures = json::parse(read_file(place.folder / "run/result.json"));
+  CHECK(figures["step"] == 2);
+  CHECK(figures["valid/windows"] < figures["valid/windows_of_text"]);
+  CHECK(place.metrics().size() == 2);
+  CHECK(saved_step(place) == 2);
+}

@@ -153,6 +153,7 @@ const std::vector<Trial>& trials() {
       {"train.log_every", "2"},
       {"train.eval_every", "1"},
       {"train.eval_batches", "2"},
+      {"train.final_share", "1"},
       {"train.compare_experts", "false"},
       {"train.save_every", "1", {{"train.lr", "1e38"}}},  // the run fails: at its first checkpoint, or later
       {"train.sample_every", "1"},
@@ -211,6 +212,7 @@ Config base_config(const TemporaryFolder& folder) {
   config.train.warmup = 0;
   config.train.eval_every = 2;
   config.train.eval_batches = 1;
+  config.train.final_share = 0.0;  // or it would depend on how fast this machine is
   config.train.save_every = 2;
   config.train.sample_every = 2;
   config.train.sample_tokens = 5;
@@ -219,7 +221,7 @@ Config base_config(const TemporaryFolder& folder) {
 
 // What a run wrote, but for times, and what it complained of.
 struct Trace {
-  std::string complaint, metrics, sample;
+  std::string complaint, metrics, ending;
   std::map<std::string, std::vector<double>> tensors;
   bool operator==(const Trace&) const = default;
 };
@@ -256,7 +258,8 @@ Trace trace_of(std::vector<Override> overrides) {
     Trainer trainer(config, kCpu);
     const RunFolder run = RunFolder::create(folder / "run");
     try {
-      TrainingRun(trainer, run).run();
+      TrainingRun training(trainer, run);
+      if (training.run()) trace.ending = training.finish();
     } catch (const Error& error) {
       trace.complaint = error.what();
     }

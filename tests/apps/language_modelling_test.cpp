@@ -3,8 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <csignal>
+#include <new>
 
 #include "apps/data/compression.hpp"
+#include "apps/interrupt.hpp"
 #include "apps/language_modelling.hpp"
 #include "tests/apps/support.hpp"
 
@@ -69,7 +72,9 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
   config.moe.experts = 2;  // which share all tokens
   config.train.eval_batches = 1;
   const LanguageModelling task(config, kCpu);
-  const Validation part = task.validate(Extent::part), all = task.validate(Extent::all);
+  Config of_whole_text = config;
+  of_whole_text.train.eval_batches = 0;
+  const Validation part = task.validate(), all = LanguageModelling(of_whole_text, kCpu).validate();
   const auto values = part.metrics.read(), of_all = all.metrics.read();
   CHECK(values.at("valid/tokens") == 64.0);
   CHECK(of_all.at("valid/tokens") == static_cast<double>(task.data().valid.size() - 1));
@@ -85,14 +90,13 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
   CHECK(first != second);
   CHECK(values.at("valid/expert_cka") == doctest::Approx((first + second) / 2.0));
   config.train.compare_experts = false;
-  CHECK_FALSE(
-      LanguageModelling(config, kCpu).validate(Extent::part).metrics.read().contains("valid/expert_cka"));
+  CHECK_FALSE(LanguageModelling(config, kCpu).validate().metrics.read().contains("valid/expert_cka"));
 }
 
 TEST_CASE("language modelling: where a token is a byte there are no bits per character") {
   const TemporaryFolder folder;
   const LanguageModelling task(tiny_config(folder.file("text", small_text())), kCpu);
-  const Validation validation = task.validate(Extent::part);
+  const Validation validation = task.validate();
   CHECK(!validation.metrics.read().contains("valid/bpc"));
   CHECK(validation.summary == fmt::format("validation {:.4f} bits per byte", validation.score));
   nn::ForwardContext ctx;
@@ -121,9 +125,10 @@ TEST_CASE("an evaluation drops nothing unless it is told to, and then what it dr
 TEST_CASE("language modelling: a validation computes in the dtype of the training") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));
-  const double exact = LanguageModelling(config, kCpu).validate(Extent::all).score;
+  config.train.eval_batches = 0;
+  const double exact = LanguageModelling(config, kCpu).validate().score;
   config.train.dtype = Precision::bf16;
-  const double rounded = LanguageModelling(config, kCpu).validate(Extent::all).score;
+  const double rounded = LanguageModelling(config, kCpu).validate().score;
   CHECK(rounded != exact);
   CHECK(rounded == doctest::Approx(exact).epsilon(1e-2));
 }
@@ -172,28 +177,95 @@ TEST_CASE("language modelling: from the same model, another seed of the training
 }
 
 TEST_CASE(
+    "the final validation reads the whole text where that takes its share of the training's time or less") {
+  // 1000 batches in all, 16 in every validation, a tenth of the time; a batch takes half a second.
+  const auto batches = [](double training_seconds) {
+    return final_batches(1000, 16, 0.1, training_seconds, 0.5);
+  };
+  CHECK(batches(5000.0) == 1000);
+  CHECK(batches(4999.0) == 999);
+  CHECK(batches(100.0) == 20);
+  CHECK(batches(10.0) == 16);  // no fewer than every validation
+  CHECK(batches(0.0) == 16);
+  CHECK(final_batches(1000, 16, 1.0, 0.0, 0.5) == 1000);
+  CHECK(final_batches(1000, 16, 0.0, 1e9, 0.5) == 16);
+  CHECK(final_batches(1000, 0, 0.0, 0.0, 0.5) == 1000);  // every validation reads the whole text
+  CHECK(final_batches(10, 16, 0.1, 1.0, 0.5) == 10);
+  CHECK(final_batches(1000, 16, 0.1, 0.0, 0.0) == 16);  // 0 / 0: nothing is known
+}
+
+TEST_CASE(
     "language modelling: a run ends with the whole validation text beside what compressors make of it") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));
   config.train.eval_batches = 1;
   const LanguageModelling task(config, kCpu);
   const std::string text = task.data().corpus.text(Split::valid).bytes();
-  const std::size_t tokens = text.size() - 1;
-  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per byte ({} of {} tokens)\n"
-                                      "gzip -9     {:.4f} bits per byte of the same text\n"
-                                      "xz -9e      {:.4f}\n",
-                                      task.validate(Extent::all).score, tokens, tokens,
-                                      gzip_bits_per_byte(text), xz_bits_per_byte(text)));
+  const auto tokens = static_cast<std::int64_t>(text.size()) - 1;
+  Config whole = config;
+  whole.train.eval_batches = 0;
+  const double score = LanguageModelling(whole, kCpu).validate().score;
+  const Ending ending = task.ending({.training_seconds = 1e9, .validation_seconds = 1.0});
+  CHECK(ending.lines == fmt::format("validation  {:.4f} bits per byte (all {} tokens)\n"
+                                    "gzip -9     {:.4f} bits per byte of the same text\n"
+                                    "xz -9e      {:.4f} bits per byte of the same text\n",
+                                    score, tokens, gzip_bits_per_byte(text), xz_bits_per_byte(text)));
+  CHECK(ending.figures.at("valid/bpb") == score);
+  CHECK(ending.figures.at("valid/tokens") == tokens);
+  CHECK(ending.figures.at("valid/windows") == (tokens + 15) / 16);
+  CHECK(ending.figures.at("valid/windows_of_text") == (tokens + 15) / 16);
 }
 
-TEST_CASE("language modelling: of a long validation text a part is read at the end") {
+TEST_CASE(
+    "language modelling: a run ends with as much of the validation text as its share of the time allows") {
+  const TemporaryFolder folder;
+  Config config = tiny_config(folder.file("text", small_text()));
+  config.train.eval_batches = 2;
+  const LanguageModelling task(config, kCpu);
+  const std::int64_t tokens = task.data().valid.size() - 1, windows = (tokens + 15) / 16;
+  config.train.eval_batches = 4;
+  const double score = LanguageModelling(config, kCpu).validate().score;
+  // A batch takes 5 seconds, a tenth of the training is 20 and something: 4 batches of 4 windows.
+  const Ending ending = task.ending({.training_seconds = 204.0, .validation_seconds = 10.0});
+  CHECK(ending.lines == fmt::format("validation  {:.4f} bits per byte (16 of {} windows, 256 of {} tokens)\n",
+                                    score, windows, tokens));
+  CHECK(ending.figures.at("valid/windows") == 16);
+  CHECK(ending.figures.at("valid/windows_of_text") == windows);
+  CHECK(ending.figures.at("valid/tokens") == 256);
+}
+
+TEST_CASE("language modelling: what an interrupt was asked for does not begin its final validation") {
+  const TemporaryFolder folder;
+  const LanguageModelling task(tiny_config(folder.file("text", small_text())), kCpu);
+  const InterruptRequests interrupts;
+  ::raise(SIGTERM);
+  CHECK_THROWS_AS(task.ending({.training_seconds = 1e9, .validation_seconds = 1.0}), Interrupted);
+  CHECK_THROWS_AS(compared(Text(std::string("text"))), Interrupted);
+}
+
+TEST_CASE("no compressor that fails ends the comparison") {
+  const auto lines = compared(
+      Text(std::string("text")),
+      {{"one", [](std::string_view, const Watch&) -> double { throw std::bad_alloc(); }},
+       {"two", [](std::string_view, const Watch&) -> double { throw Error("[two] odd"); }},
+       {"three",
+        [](std::string_view text, const Watch&) { return 0.5 * static_cast<double>(text.size()); }}});
+  CHECK(lines ==
+        "one         left out: not enough memory\n"
+        "two         left out: [two] odd\n"
+        "three       2.0000 bits per byte of the same text\n");
+}
+
+TEST_CASE("language modelling: a long text is not compressed") {
   const TemporaryFolder folder;
   std::string text;
   while (text.size() < (5 << 20)) text += small_text();
   Config config = tiny_config(folder.file("text", text));
   config.data.valid_fraction = 0.9;
-  config.train.eval_batches = 2;
+  config.train.batch = 1;
+  config.train.seq = 1 << 15;
+  config.model.pattern = "f";
   const LanguageModelling task(config, kCpu);
-  CHECK(task.summary() == fmt::format("validation  {:.4f} bits per byte (128 of {} tokens)\n",
-                                      task.validate(Extent::part).score, task.data().valid.size() - 1));
+  CHECK(task.ending({.training_seconds = 1e9, .validation_seconds = 1.0}).lines.find("gzip") ==
+        std::string::npos);
 }

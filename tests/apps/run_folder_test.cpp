@@ -8,9 +8,9 @@
 
 #include "apps/folder_lock.hpp"
 #include "apps/metrics_log.hpp"
-#include "apps/progress.hpp"
 #include "apps/run_folder.hpp"
 #include "engine/file.hpp"
+#include "engine/progress.hpp"
 #include "tests/apps/support.hpp"
 
 using namespace simsmoe;

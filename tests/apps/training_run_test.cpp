@@ -15,44 +15,13 @@
 #include "engine/file.hpp"
 #include "tests/apps/regression.hpp"
 #include "tests/apps/support.hpp"
+#include "tests/engine/terminal.hpp"
 
 using namespace simsmoe;
 using namespace simsmoe::app;
+using simsmoe::testing::Terminal;
 
 namespace {
-
-// A terminal whose other end can be read, as stderr while it lives.
-class Terminal {
- public:
-  Terminal() : mine_(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK)), before_(::dup(2)) {
-    REQUIRE(mine_ >= 0);
-    REQUIRE(::grantpt(mine_) == 0);
-    REQUIRE(::unlockpt(mine_) == 0);
-    const int theirs = ::open(::ptsname(mine_), O_RDWR | O_NOCTTY);
-    REQUIRE(theirs >= 0);
-    std::fflush(stderr);
-    ::dup2(theirs, 2);
-    ::close(theirs);
-  }
-  ~Terminal() {
-    ::dup2(before_, 2);
-    ::close(before_);
-    ::close(mine_);
-  }
-  Terminal(const Terminal&) = delete;
-  Terminal& operator=(const Terminal&) = delete;
-
-  // What was written so far; less than what a terminal keeps, or the writer waits.
-  std::string text() const {
-    std::fflush(stderr);
-    std::string all(4096, 0);
-    const auto size = ::read(mine_, all.data(), all.size());
-    return all.substr(0, size > 0 ? static_cast<std::size_t>(size) : 0);
-  }
-
- private:
-  int mine_, before_;
-};
 
 // What is written to stderr while it lives.
 class Stderr {
@@ -174,7 +143,7 @@ TEST_CASE("a task may have its score in validations only") {
   CHECK(lines_of(run).at(3).contains("valid/mse"));
 }
 
-TEST_CASE("on a terminal a bar shows the step and the last loss, and only rarer lines stay") {
+TEST_CASE("on a terminal a bar shows the step and the last loss below the lines of the log") {
   const TemporaryFolder folder;
   Config config = run_config();
   config.train.steps = 4;
@@ -195,14 +164,83 @@ TEST_CASE("on a terminal a bar shows the step and the last loss, and only rarer 
   for (const std::int64_t logged : {2, 4}) {
     const double loss = lines.at(logged).at("train/loss");
     const std::string bar =
-        fmt::format("[{}] {}/4  loss {:.4f}  ",
-                    logged == 2 ? "############............" : std::string(24, '#'), logged, loss);
+        fmt::format("{} %  {}/4  loss {:.4f}  ", logged == 2 ? " 50" : "100", logged, loss);
     CHECK_MESSAGE(shown.find(bar) != std::string::npos, shown);
   }
   CHECK(shown.find(fmt::format("3/4  loss {:.4f}  ", lines.at(2).at("train/loss").get<double>())) !=
         std::string::npos);
   CHECK(shown.find("step 3  eight points, the best so far") != std::string::npos);
-  CHECK(shown.find("ridge") == std::string::npos);
+  for (const std::int64_t logged : {2, 4})
+    CHECK(shown.find(fmt::format("{}step {}/4  loss {:.4f}  task {:.4f}  ridge {:.4f}  ",
+                                 logged == 2 ? "\r\x1b[J" : "\n", logged,
+                                 lines.at(logged).at("train/loss").get<double>(),
+                                 lines.at(logged).at("train/task").get<double>(),
+                                 lines.at(logged).at("train/ridge").get<double>())) != std::string::npos);
+}
+
+TEST_CASE("a log line shows how evenly the experts are used, and what a capacity drops") {
+  const auto line_of = [](double capacity) {
+    const TemporaryFolder folder;
+    Config config = tiny_config(folder.file("text", small_text()));
+    config.train.steps = 1;
+    config.moe.capacity_factor = capacity;
+    Trainer trainer(config, kCpu);
+    const RunFolder run = RunFolder::create(folder / "run");
+    const Stderr captured(folder / "stderr");
+    CHECK(TrainingRun(trainer, run).run());
+    const nlohmann::json values = lines_of(run).at(1);
+    const auto of = [&](int layer, const char* name) {
+      return values.at(fmt::format("layers.{}.feed_forward/{}", layer, name)).get<double>();
+    };
+    const std::string load =
+        fmt::format("  load {:.2f}-{:.2f}", std::min(of(0, "load_min"), of(1, "load_min")),
+                    std::max(of(0, "load_max"), of(1, "load_max")));
+    const std::string dropped = fmt::format("  dropped {:.4f}", (of(0, "dropped") + of(1, "dropped")) / 2.0);
+    CHECK((of(0, "dropped") > 0.0) == (capacity > 0.0));
+    CHECK(captured.text().find(capacity > 0.0 ? load + dropped + "  " : load + "  ") != std::string::npos);
+  };
+  line_of(0.0);
+  line_of(0.5);
+}
+
+TEST_CASE("a finished run ends with its final validation, which knows what the training took") {
+  const TemporaryFolder folder;
+  Config config = run_config();
+  config.train.steps = 4;
+  auto* const task = new Regression();
+  Trainer trainer(config, std::unique_ptr<Task>(task));
+  const RunFolder run = RunFolder::create(folder / "run");
+  TrainingRun training(trainer, run);
+  CHECK(training.run());
+  CHECK(task->validations == 2);  // after steps 3 and 4
+  CHECK_FALSE(std::filesystem::exists(run.result()));
+  CHECK(training.finish() == "the end\n");
+  const auto lines = lines_of(run);
+  double seconds = 0.0;
+  for (const std::int64_t logged : {2, 4})
+    seconds += 12.0 / lines.at(logged).at("tokens_per_s").get<double>();
+  REQUIRE(task->paces.size() == 1);
+  CHECK(task->paces[0].training_seconds == doctest::Approx(seconds));
+  CHECK(task->paces[0].validation_seconds > 0.0);
+  CHECK(task->validations == 3);  // the last of them by ending()
+  CHECK(nlohmann::json::parse(read_file(run.result())) ==
+        nlohmann::json{{"step", 4}, {"valid/mse", task->validate().score}});
+}
+
+TEST_CASE("the log knows how long the training took, in all of its sessions") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "metrics.jsonl";
+  {
+    MetricsLog log(path, 0);
+    CHECK(log.training_seconds() == 0.0);
+    log.append({{"step", 1}, {"tokens", 100}, {"tokens_per_s", 50.0}});
+    log.append({{"step", 2}, {"valid/bpb", 1.0}});
+    log.append({{"step", 3}, {"tokens", 300}, {"tokens_per_s", 100.0}});
+    CHECK(log.training_seconds() == 4.0);
+    log.append({{"step", 4}, {"tokens", 400}, {"tokens_per_s", std::numeric_limits<double>::quiet_NaN()}});
+  }
+  CHECK(MetricsLog(path, 4).training_seconds() == 4.0);
+  CHECK(MetricsLog(path, 2).training_seconds() == 2.0);
 }
 
 TEST_CASE("a run that fails leaves the checkpoints and lines of the steps before") {

@@ -34,3 +34,7 @@ TEST_CASE("log: lines go to stderr") {
   };
   CHECK(stderr_of(both) == "read 3 tensors\nwarning: a.toml is old\n");
 }
+
+TEST_CASE("log: control bytes are shown and not obeyed") {
+  CHECK(stderr_of([] { log_info("sample: {}", "a\x1b[2Jb\n\xFF"); }) == "sample: a\\x1b[2Jb\n\\xff\n");
+}

@@ -1,6 +1,6 @@
-#include "apps/data/utf8.hpp"
+#include "engine/utf8.hpp"
 
-namespace simsmoe::app {
+namespace simsmoe {
 
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -25,4 +25,4 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-}  // namespace simsmoe::app
+}  // namespace simsmoe
