@@ -145,3 +145,14 @@ TEST_CASE(
   CHECK(place.shell("$app info $'no\\e[31mrun'").err.find("no\\x1b[31mrun") != std::string::npos);
   CHECK(!says(place.shell("$app $'no\\e[31mcommand'").err, "\x1b"));
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which asks for terabytes
+TEST_CASE("a limit on memory that the training keeps to ends no comparison with compressors") {
+  const Workplace place;
+  const ProgramResult result = place.shell(
+      "ulimit -v 400000; $app train tiny.toml --out run --threads 1 --train.steps=2 --train.final_share=1");
+  CHECK_MESSAGE(result.exit_code == 0, result.err);
+  CHECK(says(result.out, "\nxz -9e      "));
+  CHECK(!says(result.out, "left out"));
+}
+#endif

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <functional>
 #include <new>
 
 #include "apps/data/compression.hpp"
@@ -241,6 +243,44 @@ TEST_CASE("language modelling: what an interrupt was asked for does not begin it
   ::raise(SIGTERM);
   CHECK_THROWS_AS(task.ending({.training_seconds = 1e9, .validation_seconds = 1.0}), Interrupted);
   CHECK_THROWS_AS(compared(Text(std::string("text"))), Interrupted);
+}
+
+TEST_CASE("long work tells how far it is, and ends where the listener throws") {
+  const TemporaryFolder folder;
+  const Config config = tiny_config(folder.file("text", small_text()));
+  const Dataset data(config.data);
+  const Model model(config, data.tokenizer->vocab_size(), kCpu);
+  const EvaluationBatches batches(data.valid, 4, 16);
+  std::string text = small_text();
+  while (text.size() < 300'000) text += text;
+  const auto size = static_cast<std::int64_t>(text.size());
+  struct Work {
+    std::int64_t first, last, total;  // what it is to tell
+    std::function<void(const Watch&)> run;
+  };
+  const std::int64_t piece = 1 << 16, pieces = (size + piece - 1) / piece;
+  for (const Work& work :
+       {Work{0, (pieces - 1) * piece, size, [&](const Watch& w) { gzip_bits_per_byte(text, w); }},
+        Work{0, (pieces - 1) * piece, size, [&](const Watch& w) { xz_bits_per_byte(text, w); }},
+        Work{1, pieces, pieces, [&](const Watch& w) { fingerprint_of(Text(text), kHashedWhole, w); }},
+        Work{1, batches.size(), batches.size(),
+             [&](const Watch& w) { evaluate(*model.decoder, batches, {.watch = w}); }}}) {
+    std::vector<std::int64_t> told;
+    work.run([&](std::int64_t done, std::int64_t total) {
+      CHECK(total == work.total);
+      told.push_back(done);
+    });
+    REQUIRE(told.size() > 3);
+    CHECK(told.front() == work.first);
+    CHECK(told.back() == work.last);
+    CHECK(std::ranges::is_sorted(told));
+    int calls = 0;
+    CHECK_THROWS_AS(work.run([&](std::int64_t, std::int64_t) {
+      if (++calls == 2) throw Interrupted();
+    }),
+                    Interrupted);
+    CHECK(calls == 2);
+  }
 }
 
 TEST_CASE("no compressor that fails ends the comparison") {
