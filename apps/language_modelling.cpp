@@ -2,6 +2,7 @@
 
 #include "apps/language_modelling.hpp"
 
+#include <chrono>
 #include <cmath>
 
 #include "apps/data/compression.hpp"
@@ -103,7 +104,13 @@ Ending LanguageModelling::ending(const Pace& pace) const {
   constexpr std::size_t kAffordable = 4 << 20;  // bytes; a longer text is not compressed
   const TrainConfig& train = config_.train;
   const EvaluationBatches all(data_.valid, train.batch, train.seq);
-  const double per_batch = pace.validation_seconds / static_cast<double>(validation_.size());
+  double seconds = pace.validation_seconds;
+  if (seconds == 0.0 && train.final_share < 1.0) {
+    const auto start = std::chrono::steady_clock::now();
+    evaluated(validation_, stoppable("validation"));
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  const double per_batch = seconds / static_cast<double>(validation_.size());
   const std::int64_t count =
       final_batches(all.size(), train.eval_batches, train.final_share, pace.training_seconds, per_batch);
   const bool whole = count == all.size();

@@ -25,7 +25,7 @@ struct Validation {
 // What was measured of a training when it ends.
 struct Pace {
   double training_seconds;    // of all its steps
-  double validation_seconds;  // of one validate()
+  double validation_seconds;  // of one validate(); 0: not known
 };
 
 // The end of a training.

@@ -92,7 +92,6 @@ bool TrainingRun::step() {
 }
 
 std::string TrainingRun::finish() {
-  if (validation_seconds_ == 0.0) validated();  // all steps were done before
   const Ending ending = trainer_.task().ending({metrics_.training_seconds(), validation_seconds_});
   Json result{{"step", trainer_.state().step}};
   result.update(ending.figures);
@@ -159,15 +158,10 @@ void TrainingRun::add_training(Json& line, const StepReport& report) {
   tokens_ = 0;
 }
 
-Validation TrainingRun::validated() {
-  const auto start = std::chrono::steady_clock::now();
-  Validation result = trainer_.validate();
-  validation_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
-}
-
 void TrainingRun::add_validation(Json& line) {
-  const Validation result = validated();
+  const auto start = std::chrono::steady_clock::now();
+  const Validation result = trainer_.validate();
+  validation_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const bool best = trainer_.improves(result);
   if (best) trainer_.save(folder_.best_checkpoint(), false);
   for (const auto& [name, value] : result.metrics.read()) line[name] = value;

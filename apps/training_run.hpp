@@ -35,7 +35,6 @@ class TrainingRun {
   void after_step(const StepReport& report, bool interrupted);
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);
-  Validation validated();
   void add_sample(Json& line);
   bool due(std::int64_t step, std::int64_t every) const;
 

@@ -234,6 +234,12 @@ TEST_CASE(
   CHECK(ending.figures.at("valid/windows") == 16);
   CHECK(ending.figures.at("valid/windows_of_text") == windows);
   CHECK(ending.figures.at("valid/tokens") == 256);
+  // Where nobody has measured a validation, it is done now; a billionth of a second is never enough for more.
+  CHECK(task.ending({.training_seconds = 1e-9, .validation_seconds = 0.0}).figures.at("valid/windows") == 8);
+  config.train.final_share = 1.0;
+  CHECK(LanguageModelling(config, kCpu)
+            .ending({.training_seconds = 1e-9, .validation_seconds = 0.0})
+            .figures.at("valid/windows") == windows);
 }
 
 TEST_CASE("language modelling: what an interrupt was asked for does not begin its final validation") {
