@@ -124,9 +124,7 @@ TEST_CASE("evaluate says how much of the text it read") {
                          place.folder / "text")));
 }
 
-TEST_CASE(
-    "control bytes are shown, not obeyed: in samples, in the log and in errors; a pipe gets what was "
-    "written") {
+TEST_CASE("control bytes are shown in samples, the log and errors, while a pipe gets what was written") {
   const Workplace place;
   const ProgramResult trained = place.shell(
       "$app train tiny.toml --out run --threads 1 --train.steps=2 --train.sample_every=1 "

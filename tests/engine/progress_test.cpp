@@ -143,9 +143,7 @@ TEST_CASE("progress: the width is that of the moment") {
   CHECK(contains(terminal.text(), "loss"));
 }
 
-TEST_CASE(
-    "progress: colour, unless NO_COLOR says no; a dumb terminal gets no bar, and what is no terminal "
-    "neither") {
+TEST_CASE("progress: colour unless NO_COLOR says no, no bar on a dumb terminal nor where there is none") {
   CHECK(contains(drawn(1, 2), "[\x1b[36m############\x1b[0m............]"));
   CHECK(contains(drawn(1, 2, 200, "NO_COLOR", "1"), "[############............]"));
   CHECK(contains(drawn(1, 2, 200, "NO_COLOR", ""), "\x1b[36m"));
