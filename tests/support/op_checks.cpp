@@ -315,8 +315,7 @@ Variables TestBench::leaves(const std::vector<bool>& wanted) const {
   return x;
 }
 
-TestBench TestBench::with_floats(
-    const std::function<void(std::size_t, std::vector<double>&)>& change) const {
+TestBench TestBench::with_floats(const std::function<void(std::size_t, std::vector<double>&)>& change) const {
   TestBench bench = *this;
   for (std::size_t i = 0; i < values_.size(); ++i) {
     if (!is_float(values_[i].dtype())) continue;
