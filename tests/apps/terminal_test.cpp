@@ -23,7 +23,14 @@ class Screen {
     place.folder.file("line.sh", "app=" SIMSMOE_APP "\n" + line + "\necho exit code $?\nsleep 600\n");
     tmux(fmt::format("-f /dev/null new-session -d -x {} -y 24 bash line.sh", columns));
   }
-  ~Screen() { tmux("kill-server"); }
+  ~Screen() {
+    // Ended by hand: closing the terminal would let a training save into a folder that is about to go.
+    for (int i = 0; i < 500 && !rows().empty() && !contains(text("-J"), "exit code "); ++i) {
+      press("C-c");
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    tmux("kill-server");
+  }
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
