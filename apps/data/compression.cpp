@@ -59,16 +59,9 @@ double gzip_bits_per_byte(std::string_view text, const Watch& watch) {
 }
 
 double xz_bits_per_byte(std::string_view text, const Watch& watch) {
-  lzma_options_lzma options;
-  SMX_CHECK(!lzma_lzma_preset(&options, 9 | LZMA_PRESET_EXTREME), "[xz] has no such level");
-  // A dictionary longer than the text finds nothing more, and costs eleven times its size in memory.
-  const std::size_t longest = options.dict_size;
-  options.dict_size =
-      static_cast<std::uint32_t>(std::clamp<std::size_t>(text.size(), LZMA_DICT_SIZE_MIN, longest));
-  const lzma_filter filters[] = {{LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, nullptr}};
   lzma_stream stream = LZMA_STREAM_INIT;
   const std::unique_ptr<lzma_stream, decltype(&lzma_end)> end(&stream, lzma_end);
-  check(lzma_stream_encoder(&stream, filters, LZMA_CHECK_CRC64));
+  check(lzma_easy_encoder(&stream, 9 | LZMA_PRESET_EXTREME, LZMA_CHECK_CRC64));
   return bits_per_byte_of(stream, text, watch, [&](bool last) {
     const lzma_ret result = lzma_code(&stream, last ? LZMA_FINISH : LZMA_RUN);
     check(result);

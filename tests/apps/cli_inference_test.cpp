@@ -145,12 +145,12 @@ TEST_CASE("control bytes are shown in samples, the log and errors, while a pipe 
 }
 
 #ifndef __SANITIZE_ADDRESS__  // which asks for terabytes
-TEST_CASE("a limit on memory that the training keeps to ends no comparison with compressors") {
+TEST_CASE("a limit on memory that only the compressors exceed fails no run") {
   const Workplace place;
   const ProgramResult result = place.shell(
       "ulimit -v 400000; $app train tiny.toml --out run --threads 1 --train.steps=2 --train.final_share=1");
   CHECK_MESSAGE(result.exit_code == 0, result.err);
-  CHECK(says(result.out, "\nxz -9e      "));
-  CHECK(!says(result.out, "left out"));
+  CHECK(says(result.out, "\nxz -9e      left out: not enough memory\n"));
+  CHECK(says(result.out, "\nrun folder  run\n"));
 }
 #endif
