@@ -62,11 +62,18 @@ void TrainConfig::fields(nn::FieldList& add) {
       "windows spread over it; 1: always the whole text",
       between(0, 1));
   add("compare_experts", &compare_experts, "measure at each validation how alike the experts of a layer are");
+  add("patience", &patience,
+      "validations in a row without a better one that end the training before its last step; 0: none do",
+      at_least(0));
   add("save_every", &save_every, "steps between checkpoints; 0: only at the end", at_least(0));
+  add("keep", &keep, "checkpoints that stay beside the last one, as step-NUMBER, the newest so many; 0: none",
+      at_least(0));
   add("sample_every", &sample_every, "steps between sampled texts; 0: only at the end", at_least(0));
   add("sample_tokens", &sample_tokens, "length of a sampled text", at_least(0));
   add("sample_temperature", &sample_temperature, "of sampled texts; 0 is greedy", at_least(0));
   add("sample_prompt", &sample_prompt, "what a sampled text begins with");
+  add("init", &init, "checkpoint or run folder to begin with the parameters of; empty: they are drawn")
+      .may_be_absent();
 }
 
 nn::FieldList Config::fields() {
@@ -83,6 +90,10 @@ void Config::validate() const {
   model.check();
   moe.check();
   train.check();
+  if (train.patience > 0 && train.eval_every == 0)
+    throw UserError(fmt::format(
+        "train.patience = {} waits for validations, and train.eval_every = 0 makes none before the end",
+        train.patience));
   if (moe.similarity.enabled && !has_experts())
     throw UserError(fmt::format(
         "similarity.enabled compares experts, and model.pattern = '{}' has none ('g')", model.pattern));

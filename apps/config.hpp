@@ -52,11 +52,14 @@ struct TrainConfig : nn::ScheduleOptions, nn::OptimizerOptions {
   std::int64_t eval_batches = 16;
   double final_share = 0.1;
   bool compare_experts = true;
+  std::int64_t patience = 0;
   std::int64_t save_every = 250;
+  std::int64_t keep = 0;
   std::int64_t sample_every = 250;
   std::int64_t sample_tokens = 200;
   double sample_temperature = 0.8;
   std::string sample_prompt = "The ";
+  std::string init;
 
   DType compute_dtype() const { return dtype == Precision::bf16 ? DType::bf16 : DType::f32; }
 

@@ -8,6 +8,7 @@
 #include "apps/data/compression.hpp"
 #include "apps/generation.hpp"
 #include "apps/interrupt.hpp"
+#include "apps/run_folder.hpp"
 #include "engine/log.hpp"
 
 namespace simsmoe::app {
@@ -150,7 +151,23 @@ std::unique_ptr<Tokenizer> tokenizer_of(const RunCheckpoint& checkpoint) {
 }
 
 std::unique_ptr<Task> make_task(const Config& config, Device device) {
-  return std::make_unique<LanguageModelling>(config, device);
+  if (config.train.init.empty()) return std::make_unique<LanguageModelling>(config, device);
+  const std::string file = find_checkpoint(config.train.init);
+  try {
+    RunCheckpoint first = load_run_checkpoint(file);
+    std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(first);
+    if (tokenizer->kind() != config.data.vocab)
+      throw UserError(fmt::format(
+          "data.vocab = {} would give token ids another meaning than the checkpoint's, which is of {}",
+          nn::name_of(config.data.vocab), nn::name_of(tokenizer->kind())));
+    auto task =
+        std::make_unique<LanguageModelling>(config, device, std::move(tokenizer), std::move(first.model));
+    log_info("begins with {}, step {}: {} tensors, {} parameters", file, first.state.step,
+             task->store().load_report().loaded.size(), task->store().num_elements());
+    return task;
+  } catch (const UserError& error) {
+    throw UserError(fmt::format("{} (train.init = {})", error.what(), file));
+  }
 }
 
 std::unique_ptr<Task> make_task(RunCheckpoint& checkpoint, Device device) {

@@ -3,6 +3,8 @@
 #include "apps/run_checkpoint.hpp"
 
 #include <charconv>
+#include <sstream>
+#include <type_traits>
 
 #include "apps/config_io.hpp"
 #include "engine/parallel_for.hpp"
@@ -16,12 +18,15 @@ T number_at(const RunCheckpoint& checkpoint, const std::string& key) {
   const std::string& text = checkpoint.metadata_at(key);
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !(value >= 0))
+  const bool possible = std::is_integral_v<T> ? value >= 0 : value == value;  // a score may be below 0
+  if (error != std::errc{} || end != text.data() + text.size() || !possible)
     throw UserError(fmt::format("{} has an unreadable '{}': {}", checkpoint.path, key, text));
   return value;
 }
 
 constexpr const char *kBestScore = "best_score", *kFormerBestScore = "best_valid_bpc";
+// What checkpoints of older programs lack.
+constexpr const char *kWithoutGain = "validations_without_gain", *kKept = "kept_steps";
 
 }  // namespace
 
@@ -42,6 +47,10 @@ RunCheckpoint load_run_checkpoint(const std::string& path) {
   checkpoint.state.step = number_at<std::int64_t>(checkpoint, "step");
   checkpoint.state.best_score = number_at<double>(
       checkpoint, checkpoint.metadata.contains(kFormerBestScore) ? kFormerBestScore : kBestScore);
+  if (checkpoint.metadata.contains(kWithoutGain))
+    checkpoint.state.without_gain = number_at<std::int64_t>(checkpoint, kWithoutGain);
+  std::istringstream kept(checkpoint.metadata[kKept]);
+  for (std::int64_t step = 0; kept >> step; kept.ignore()) checkpoint.state.kept.push_back(step);
   checkpoint.threads = std::max(1, number_at<int>(checkpoint, "threads"));
   checkpoint.model = std::move(file.model);
   checkpoint.optimizer = std::move(file.optimizer);
@@ -55,6 +64,8 @@ void save_run_checkpoint(const std::string& path, const Config& config,
                    {"seed", fmt::format("{}", config.train.seed)},
                    {"threads", fmt::format("{}", num_threads())},
                    {"config", dump_config(config)},
+                   {kWithoutGain, fmt::format("{}", state.without_gain)},
+                   {kKept, fmt::format("{}", fmt::join(state.kept, ","))},
                    {kBestScore, fmt::format("{}", state.best_score)}});
   nn::save_checkpoint(path, store, optimizer, std::move(metadata));
 }

@@ -1,6 +1,7 @@
 #pragma once
 // The checkpoint of a run: the tensors of nn/checkpoint.hpp and, as metadata, all that is needed to go on
-// without any other file: step, seed, thread count, configuration, vocabulary, best validation so far.
+// without any other file: step, seed, thread count, configuration, vocabulary, best validation so far and how many came
+// after it, numbered checkpoints.
 
 #include <cstdint>
 #include <limits>
@@ -17,6 +18,8 @@ namespace simsmoe::app {
 struct TrainingState {
   std::int64_t step = 0;                                        // optimizer steps done
   double best_score = std::numeric_limits<double>::infinity();  // of the validations so far
+  std::int64_t without_gain = 0;                                // validations since the best one
+  nn::Steps kept = {};                                          // of its numbered checkpoints, ascending
 };
 
 struct RunCheckpoint {

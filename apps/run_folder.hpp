@@ -2,6 +2,9 @@
 // A run is a folder: config.toml (resolved), manifest.json, metrics.jsonl and checkpoints/. See README.md. A run writes its
 // own files only: it begins in a folder that it makes or that is empty, and takes back nothing but what it wrote.
 
+#include <fmt/format.h>
+
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -27,6 +30,9 @@ class RunFolder {
   std::string result() const { return path_ + "/result.json"; }
   std::string last_checkpoint() const { return path_ + "/checkpoints/last.safetensors"; }
   std::string best_checkpoint() const { return path_ + "/checkpoints/best.safetensors"; }
+  std::string numbered_checkpoint(std::int64_t step) const {
+    return fmt::format("{}/checkpoints/step-{:06}.safetensors", path_, step);
+  }
 
   bool is_new() const { return new_; }  // made by create(), not opened
   // What a new run begins with, the first checkpoint before all else: a folder without one is nobody's. When one of the

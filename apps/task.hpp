@@ -57,7 +57,8 @@ class Task {
       const = 0;  // what a checkpoint needs beside the model
 };
 
-// The task of a configuration, with a freshly drawn model; or as a checkpoint left it, whose model is taken out of it.
+// The task of a configuration, with a freshly drawn model or that of the checkpoint train.init, with its vocabulary; or as
+// a checkpoint left it, whose model is taken out of it.
 // Throws UserError when data or model do not fit.
 std::unique_ptr<Task> make_task(const Config& config, Device device);
 std::unique_ptr<Task> make_task(RunCheckpoint& checkpoint, Device device);

@@ -126,9 +126,19 @@ Validation Trainer::validate() const {
 }
 
 bool Trainer::improves(const Validation& validation) {
-  if (!(validation.score < state_.best_score)) return false;
-  state_.best_score = validation.score;
-  return true;
+  const bool best = validation.score < state_.best_score;
+  state_.without_gain = best ? 0 : state_.without_gain + 1;
+  if (best) state_.best_score = validation.score;
+  return best;
+}
+
+nn::Steps Trainer::keep_this_step() {
+  nn::Steps& kept = state_.kept;
+  kept.push_back(state_.step);
+  const auto few = kept.end() - std::min<std::ptrdiff_t>(std::ssize(kept), config_.train.keep);
+  const nn::Steps surplus(kept.begin(), few);
+  kept.erase(kept.begin(), few);
+  return surplus;
 }
 
 void Trainer::save(const std::string& path, bool with_optimizer) {

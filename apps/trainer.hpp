@@ -44,13 +44,20 @@ class Trainer {
   Validation validate() const;
   // Remembers the result as the best one if it is, and says whether it is.
   bool improves(const Validation& validation);
+  // As many validations in a row as train.patience were no better than the best before them.
+  bool stops_early() const {
+    return config_.train.patience > 0 && state_.without_gain >= config_.train.patience;
+  }
+  // Notes that this step gets a numbered checkpoint. Returns the steps of those that are too many by train.keep then,
+  // which belong to it no more.
+  nn::Steps keep_this_step();
 
   // Throws Error naming the first parameter that is not finite, and leaves the file at `path` as it is.
   void save(const std::string& path, bool with_optimizer);
 
   const Config& config() const { return config_; }
   const TrainingState& state() const { return state_; }
-  bool finished() const { return state_.step >= config_.train.steps; }
+  bool finished() const { return state_.step >= config_.train.steps || stops_early(); }
   const Task& task() const { return *task_; }
 
  private:

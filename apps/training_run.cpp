@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <numeric>
 #include <utility>
 
@@ -122,11 +123,21 @@ void TrainingRun::after_step(const StepReport& report, bool interrupted) {
   if (due(now, train.eval_every)) add_validation(line);
   if (due(now, train.sample_every)) add_sample(line);
   if (line.size() > 1) metrics_.append(line);
-  if (interrupted || due(now, train.save_every)) trainer_.save(folder_.last_checkpoint(), true);
+  const bool save = due(now, train.save_every);
+  if (save && train.keep > 0) save_numbered();
+  if (interrupted || save) trainer_.save(folder_.last_checkpoint(), true);
+}
+
+// Before the last checkpoint, which lists it: a crash between the two leaves a file that is written again.
+void TrainingRun::save_numbered() {
+  const nn::Steps surplus = trainer_.keep_this_step();
+  trainer_.save(folder_.numbered_checkpoint(trainer_.state().step), true);
+  std::error_code gone;
+  for (const std::int64_t step : surplus) std::filesystem::remove(folder_.numbered_checkpoint(step), gone);
 }
 
 bool TrainingRun::due(std::int64_t step, std::int64_t every) const {
-  return step == trainer_.config().train.steps || (every > 0 && step % every == 0);
+  return step == trainer_.config().train.steps || trainer_.stops_early() || (every > 0 && step % every == 0);
 }
 
 void TrainingRun::add_training(Json& line, const StepReport& report) {
@@ -166,6 +177,11 @@ void TrainingRun::add_validation(Json& line) {
   if (best) trainer_.save(folder_.best_checkpoint(), false);
   for (const auto& [name, value] : result.metrics.read()) line[name] = value;
   log_info("step {}  {}{}", trainer_.state().step, result.summary, best ? ", the best so far" : "");
+  if (trainer_.stops_early())
+    log_info("step {}  ends the training: {} (train.patience)", trainer_.state().step,
+             trainer_.state().without_gain == 1
+                 ? "a validation that is no better"
+                 : fmt::format("{} validations in a row that are no better", trainer_.state().without_gain));
 }
 
 void TrainingRun::add_sample(Json& line) {

@@ -18,7 +18,7 @@ class TrainingRun {
   // Writes config.toml, manifest.json and, for a new run, its first checkpoint.
   TrainingRun(Trainer& trainer, RunFolder folder);
 
-  // Trains until train.steps are done (true) or an interrupt was asked for (false); either way the last
+  // Trains until train.steps are done or train.patience is over (true), or an interrupt was asked for (false); either way the last
   // checkpoint holds the state that was reached. When something is not finite, throws Error naming it and the
   // last good checkpoint, which stays as it is.
   bool run();
@@ -36,6 +36,7 @@ class TrainingRun {
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);
   void add_sample(Json& line);
+  void save_numbered();
   bool due(std::int64_t step, std::int64_t every) const;
 
   Trainer& trainer_;

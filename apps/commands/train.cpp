@@ -1,4 +1,4 @@
-// train [CONFIG.toml] [--out DIR] [--section.key=value ...]   and   train --resume DIR
+// train [CONFIG.toml] [--out DIR] [--init MODEL] [--section.key=value ...]   and   train --resume DIR
 
 #include <algorithm>
 #include <cmath>
@@ -20,14 +20,19 @@ namespace simsmoe::app {
 namespace {
 
 struct TrainLine {
-  std::string config, out, resume, profile;
+  std::string config, out, init, resume, profile;
   Machine machine;
 };
 
 Config new_config(const TrainLine& line, const std::vector<Override>& overrides) {
   Config config;
-  if (!line.config.empty()) read_config_file(config, line.config);
+  if (!line.config.empty())
+    read_config_file(config, line.config);
+  else if (!line.init.empty())
+    config = load_run_checkpoint(find_checkpoint(line.init)).config;
+  if (!line.init.empty()) config.train.init = line.init;
   apply_overrides(config, overrides);
+  if (!config.train.init.empty()) config.train.init = find_checkpoint(config.train.init);
   config.validate();
   return config;
 }
@@ -40,9 +45,10 @@ void mention_jump(const Config& before, const Config& after, std::int64_t step) 
              after.train.steps, before.train.steps, step + 1, was, is);
 }
 
-// A resumed run keeps its configuration, or it would not be the same run. It may get more steps, and its text
-// may have moved (its fingerprint must be the same).
-const std::vector<std::string> kResumable{"train.steps", "train.final_share", "data.path", "data.folder"};
+// A resumed run keeps its configuration, or it would not be the same run. It may get more steps and keep more
+// checkpoints, and its text may have moved (its fingerprint must be the same).
+const std::vector<std::string> kResumable{"train.steps",       "train.patience", "train.keep",
+                                          "train.final_share", "data.path",      "data.folder"};
 
 // Nothing reads config.toml back. A person who edits it expects otherwise, and is told before it is written again.
 void check_not_edited(const RunFolder& folder, const RunCheckpoint& checkpoint) {
@@ -97,7 +103,10 @@ void announce(const Trainer& trainer, const std::string& folder) {
     log_warn("options without effect: {}", fmt::join(idle, ", "));
   if (config.has_experts())
     for (const std::string& remark : config.moe.remarks()) log_warn("{}", remark);
-  if (trainer.finished())
+  if (trainer.stops_early())
+    log_info("ended early at step {} (train.patience = {}), run folder {}", trainer.state().step,
+             config.train.patience, folder);
+  else if (trainer.finished())
     log_info("all {} steps are done, run folder {}", trainer.state().step, folder);
   else
     log_info("steps {} to {}, run folder {}", trainer.state().step + 1, trainer.config().train.steps, folder);
@@ -136,9 +145,14 @@ int train_command(Arguments arguments) {
       ->check(not_empty());
   app.add_option("--out", line.out, "run folder to make; default: the next free runs/NAME-N")
       ->check(not_empty());
+  app.add_option(
+         "--init", line.init,
+         "begin with the parameters of this checkpoint, or of this run folder's best; without CONFIG with "
+         "its configuration, too")
+      ->check(not_empty());
   app.add_option("--resume", line.resume, "go on with the run of this folder")
       ->check(not_empty())
-      ->excludes("CONFIG", "--out");
+      ->excludes("CONFIG", "--out", "--init");
   app.add_option("--profile", line.profile,
                  "time every op: a table at the end, and this file for chrome://tracing; for short runs")
       ->check(not_empty());

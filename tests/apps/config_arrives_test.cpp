@@ -156,10 +156,13 @@ const std::vector<Trial>& trials() {
       {"train.final_share", "1"},
       {"train.compare_experts", "false"},
       {"train.save_every", "1", {{"train.lr", "1e38"}}},  // the run fails: at its first checkpoint, or later
+      {"train.patience", "1", {{"train.lr", "10"}, {"train.eval_every", "1"}}},  // it becomes worse
+      {"train.keep", "1"},
       {"train.sample_every", "1"},
       {"train.sample_tokens", "3"},
       {"train.sample_temperature", "0"},
       {"train.sample_prompt", "a"},
+      {"train.init", "HERE/checkpoint"},
   };
   return all;
 }
@@ -223,6 +226,7 @@ Config base_config(const TemporaryFolder& folder) {
 struct Trace {
   std::string complaint, metrics, ending;
   std::map<std::string, std::vector<double>> tensors;
+  std::set<std::string> checkpoints;
   bool operator==(const Trace&) const = default;
 };
 
@@ -249,8 +253,14 @@ Trace trace_of(std::vector<Override> overrides) {
   const TemporaryFolder folder;
   const std::string here = folder.path.string();
   folder.file("other", "another text: " + small_text());
-  for (Override& item : overrides) item.value = with(item.value, "HERE", here);
   Config config = base_config(folder);
+  for (Override& item : overrides) {
+    item.value = with(item.value, "HERE", here);
+    if (item.key != "train.init") continue;
+    Config other = config;
+    other.train.seed = 3;
+    Trainer(other, kCpu).save(item.value, false);
+  }
   apply_overrides(config, overrides);
   Trace trace;
   try {
@@ -266,6 +276,8 @@ Trace trace_of(std::vector<Override> overrides) {
     if (std::filesystem::exists(run.metrics())) trace.metrics = lines_without_times(read_file(run.metrics()));
     const RunCheckpoint last = load_run_checkpoint(run.last_checkpoint());
     for (const NamedTensor& entry : last.model) trace.tensors[entry.name] = entry.tensor.to_vector<double>();
+    for (const auto& entry : std::filesystem::directory_iterator(run.path() + "/checkpoints"))
+      trace.checkpoints.insert(entry.path().filename().string());
     trace.tensors["step"] = {static_cast<double>(last.state.step)};
   } catch (const Error& error) {
     trace.complaint = error.what();
