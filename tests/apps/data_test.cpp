@@ -85,6 +85,30 @@ TEST_CASE("a part cut inside a character loses only that character") {
   CHECK(whole.bytes_per_token() == doctest::Approx(2.0));
 }
 
+TEST_CASE("wherever a part is cut, it has the characters that lie in it whole") {
+  const std::vector<std::string> characters = {"a",          "\u00e9", "\u20ac", "\U0001F600", "b",
+                                               "\U0001F601", "\u20ad", "\u00ea", "\u00eb"};  // 1 to 4 bytes
+  std::string text;
+  std::vector<std::size_t> begins;  // of the characters; at last the end
+  for (const std::string& character : characters) {
+    begins.push_back(text.size());
+    text += character;
+  }
+  begins.push_back(text.size());
+  const auto chars = make_tokenizer(TokenKind::character, text);
+  for (std::size_t begin = 0; begin <= text.size(); ++begin)
+    for (std::size_t end = begin; end <= text.size(); ++end) {
+      CAPTURE(begin);
+      CAPTURE(end);
+      const auto first = std::ranges::lower_bound(begins, begin),
+                 behind = std::ranges::upper_bound(begins, end);
+      const std::ptrdiff_t whole = std::max<std::ptrdiff_t>(behind - first - 1, 0);
+      const TokenSequence part(*chars, std::string_view(text).substr(begin, end - begin));
+      CHECK(part.size() == whole);
+      CHECK(part.bytes() == (whole == 0 ? 0 : static_cast<std::int64_t>(*(behind - 1) - *first)));
+    }
+}
+
 TEST_CASE("training batches: targets are the next tokens, and an epoch visits every window once") {
   std::string text(1003, ' ');
   for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i % 251);

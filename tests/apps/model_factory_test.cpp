@@ -47,6 +47,25 @@ TEST_CASE("a model is drawn from the seed of the training, or is the one of a ch
   CHECK(loaded.store.load_report().initialised.empty());
 }
 
+TEST_CASE("weight decay is for weights: norms, biases and embeddings are spared") {
+  Config config = tiny_config("text");
+  config.model.pattern = "sfg";
+  config.model.attention.bias = config.model.head_bias = config.model.dense.bias = config.moe.bias = true;
+  for (const nn::NormKind norm : {nn::NormKind::layer_norm, nn::NormKind::rms_norm})
+    for (const bool tied : {false, true}) {
+      config.model.norm = norm;
+      config.model.tie_embeddings = tied;
+      const Model model(config, 31, kCpu);
+      for (const nn::Parameter& parameter : model.store.parameters()) {
+        const std::string& name = parameter.variable.name();
+        CAPTURE(name);
+        const bool spared = name.ends_with("bias") || name.find("norm") != std::string::npos ||
+                            name == "token.weight" || name == "position.weight";
+        CHECK(parameter.options.decay == !spared);
+      }
+    }
+}
+
 TEST_CASE("a checkpoint with a tensor too many, or one too few, is of another model") {
   const Config config = tiny_config("text");
   const Model model(config, 31, kCpu);

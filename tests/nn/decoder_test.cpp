@@ -175,6 +175,7 @@ TEST_CASE("the account adds up") {
   ParameterStore tied(1);
   const Decoder tied_decoder(Scope(tied), options, {});
   CHECK(tied_decoder.account().parameters == tied.num_elements());
+  CHECK(tied_decoder.account().active_parameters == tied.num_elements());
 }
 
 TEST_CASE("init_std starts maps and embeddings alike and shrinks what adds to the residual stream") {
