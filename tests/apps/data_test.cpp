@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "apps/data/batches.hpp"
@@ -136,6 +137,47 @@ TEST_CASE("training batches: targets are the next tokens, and an epoch visits ev
     if (expected == firsts) found = candidate;
   }
   CHECK(found >= 0);
+}
+
+TEST_CASE(
+    "training batches: each epoch has a phase and an order of its own, and both take all their values") {
+  std::string text(250, ' ');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i);  // a token is its place
+  const auto bytes = make_tokenizer(TokenKind::byte, text);
+  const TokenSequence tokens(*bytes, text);
+  constexpr std::uint64_t kWindows = 49, kEpochs = 60;  // 5 tokens each, 4 are left over: phases 0 to 4
+  const TrainingBatches batches(tokens, 1, 5, 3);
+  REQUIRE(batches.windows_per_epoch() == kWindows);
+  std::set<int> phases;
+  std::set<std::vector<int>> orders;
+  int ascents = 0;
+  for (std::uint64_t epoch = 0; epoch < kEpochs; ++epoch) {
+    std::vector<int> order;
+    for (std::uint64_t i = 0; i < kWindows; ++i)
+      order.push_back(ids(batches.at(epoch * kWindows + i).tokens)[0]);
+    phases.insert(order[0] % 5);
+    for (int& start : order) start /= 5;
+    for (std::size_t i = 1; i < order.size(); ++i) ascents += order[i] > order[i - 1] ? 1 : 0;
+    orders.insert(order);
+  }
+  CHECK(phases == std::set<int>{0, 1, 2, 3, 4});
+  CHECK(orders.size() == kEpochs);
+  // Of a random permutation half of the neighbours ascend, with a variance of (n + 1) / 12.
+  CHECK(std::abs(ascents - 24.0 * kEpochs) < 5.0 * std::sqrt(kEpochs * (kWindows + 1) / 12.0));
+}
+
+TEST_CASE("some batches of an evaluation are spread over the text") {
+  const std::string text = [] {
+    std::string all(161, ' ');
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<char>(i);
+    return all;
+  }();
+  const auto bytes = make_tokenizer(TokenKind::byte, text);
+  const TokenSequence tokens(*bytes, text);
+  const EvaluationBatches some(tokens, 2, 8, 4);  // of 10
+  std::vector<std::int32_t> firsts;
+  for (std::int64_t i = 0; i < some.size(); ++i) firsts.push_back(ids(some.at(i).tokens)[0]);
+  CHECK(firsts == std::vector<std::int32_t>{0, 32, 80, 112});
 }
 
 TEST_CASE("training batches are pure functions of seed and index") {

@@ -2,8 +2,9 @@
 """Plants single mistakes in the sources, one at a time, and looks whether the tests notice.
 
 A seeded sample of swapped operators and comparisons, changed constants and deleted statements. Each is compiled in
-a copy of the tree below build/mutate; a mistake that leaves the object file as it was, or is listed with its reason in
-equivalent.txt, is equivalent. Prints killed / equivalent / survived per folder, and the survivors.
+a copy of the tree below build/mutate, so the sources themselves are never touched; a mistake that leaves the object
+files as they were, or is listed with its reason in equivalent.txt, is equivalent. Tests that take too long have
+noticed. Prints killed / equivalent / survived per folder, and the survivors.
 
 Usage: mutate.py [--seed N] [--count N] [--folder NAME ...] [--jobs N]
 """
@@ -13,10 +14,12 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
+import os
 import pathlib
 import queue
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -105,17 +108,24 @@ def mutants_of(path):
     for begin, end in statements(code):
         text = code[begin:end]
         if re.match(STATEMENT, text) and not re.match(NO_STATEMENT, text):
-            add(begin, end, ";")
+            add(begin, end, ";" + "\n" * text.count("\n"))  # errors name lines: those behind keep theirs
     return found
 
 
 def run(command, cwd, timeout=None):
-    """The exit status; None after the timeout."""
+    """The exit status; None after the timeout. Whatever the command started ends with it."""
+    process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        return subprocess.run(command, cwd=cwd, timeout=timeout, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL).returncode
+        return process.wait(timeout)
     except subprocess.TimeoutExpired:
         return None
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
 
 
 class Worker:
@@ -133,11 +143,23 @@ class Worker:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(content)
                 copy.chmod((ROOT / name).stat().st_mode)
+        for top in self.tree.iterdir():
+            for left in [] if top == self.build else [top, *top.rglob("*")]:  # of an earlier state of the tree
+                if left.is_file() and str(left.relative_to(self.tree)) not in kept:
+                    left.unlink()
         subprocess.run(["cmake", "-S", str(self.tree), "-B", str(self.build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Mutate",
                         "-DCMAKE_CXX_FLAGS_MUTATE=-O1", "-DSIMSMOE_WERROR=OFF", "-DSIMSMOE_CUDA=OFF"],
                        check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["ninja", "-j1", *targets], cwd=self.build, check=True, stdout=subprocess.DEVNULL)
         self.seconds = {}
+        self.unchanged = {folder: self.objects_of(folder) for folder in TESTS}
+
+    def objects_of(self, folder):
+        """One number for all object files of a folder."""
+        digest = hashlib.sha1()
+        for path in sorted((self.build / folder / "CMakeFiles" / f"simsmoe_{folder}.dir").rglob("*.o")):
+            digest.update(path.read_bytes())
+        return digest.digest()
 
     def make(self, target):
         return run(["ninja", "-j1", target], self.build) == 0
@@ -155,13 +177,11 @@ class Worker:
         file = self.tree / mutant.path
         source = file.read_text()
         folder = mutant.path.split("/")[0]
-        unit = next(self.build.glob(f"{folder}/CMakeFiles/simsmoe_{folder}.dir/{mutant.path[len(folder) + 1:]}.o"), None)
-        before = hashlib.sha1(unit.read_bytes()).digest() if unit else None
         try:
             file.write_text(source[:mutant.begin] + mutant.text + source[mutant.end:])
             if not self.make(f"simsmoe_{folder}"):
                 return "invalid"
-            if unit and hashlib.sha1(unit.read_bytes()).digest() == before:
+            if self.objects_of(folder) == self.unchanged[folder]:
                 return "equivalent"
             for suite in TESTS[folder]:
                 if not self.make(f"{suite}_tests") or not self.passes(suite):
@@ -180,7 +200,7 @@ def known_equivalents():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=100, help="mutants that compile, over all folders")
+    parser.add_argument("--count", type=int, default=100, help="mutants that compile, over all folders and each the same")
     parser.add_argument("--folder", nargs="*", default=list(TESTS), choices=list(TESTS))
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
@@ -208,7 +228,7 @@ def main():
                 workers.put(worker)
 
         for folder in arguments.folder:
-            wanted = arguments.count // len(arguments.folder)
+            wanted = -(-arguments.count // len(arguments.folder))
             files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.cpp")
                            if "examples" not in path.parts)
             pool_of_mutants = [mutant for path in files for mutant in mutants_of(path)]
