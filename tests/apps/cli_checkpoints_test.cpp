@@ -68,6 +68,21 @@ TEST_CASE("train --init begins another run with the parameters of one, which it 
   CHECK(!fs::exists(place.folder / "fourth"));
 }
 
+TEST_CASE("a resumed run may get more steps, not fewer, and is told of a rate that jumps") {
+  const Workplace place;
+  REQUIRE(place.run({"train", "tiny.toml", "--out", "run", "--train.steps=10", "--train.min_lr_ratio=0.9"})
+              .exit_code == 0);
+  place.refused({"train", "--resume", "run", "--train.steps=9"}, "--train.steps=9 is less than the 10 steps");
+  CHECK(place.run({"train", "--resume", "run", "--train.steps=10"}).exit_code == 0);
+  const ProgramResult more = place.run({"train", "--resume", "run", "--train.steps=20"});
+  CHECK_MESSAGE(contains(more.err, "train.steps = 20 in place of 10 moves the learning rate of step 11 from"),
+                more.err);
+  const std::int64_t active =
+      json::parse(read_file(place.folder / "run/manifest.json")).at("active_parameters");
+  CHECK(contains(place.run({"info", "run"}).out,
+                 fmt::format("{:<56} {:>20} {:>10}\n", "active per token", "", active)));
+}
+
 TEST_CASE(
     "numbered checkpoints are evaluated, written with and begun with; a training that ended early can go "
     "on") {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "apps/commands/command_line.hpp"
 #include "apps/config_io.hpp"
 #include "apps/data/batches.hpp"
 #include "apps/training_run.hpp"
@@ -142,6 +143,19 @@ TEST_CASE("one step beyond the ends is a mistake") {
     };
     CHECK_THROWS_WITH_AS(chosen(), doctest::Contains(beyond.key.c_str()), UserError);
   }
+}
+
+TEST_CASE("as many experts per token as the model has are no mistake, nor is its own number") {
+  Config config = tiny_config("text");
+  CHECK_NOTHROW(check_experts_per_token(config, 4));
+  CHECK_THROWS_WITH_AS(check_experts_per_token(config, 5), doctest::Contains("--k 5 is more than the 4"),
+                       UserError);
+  config.moe.router = "switch";
+  config.moe.k = 1;
+  CHECK_NOTHROW(check_experts_per_token(config, 0));
+  CHECK_NOTHROW(check_experts_per_token(config, 1));
+  CHECK_THROWS_WITH_AS(check_experts_per_token(config, 2), doctest::Contains("has a fixed number of experts"),
+                       UserError);
 }
 
 TEST_CASE("two tokens are a text to train on and to evaluate, and one is none") {

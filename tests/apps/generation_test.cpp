@@ -53,6 +53,47 @@ TEST_CASE("top-k and top-p keep the likeliest tokens") {
   CHECK_THROWS_WITH_AS(SamplingOptions{.top_p = 0.0}.validate(), doctest::Contains("--top-p"), UserError);
 }
 
+TEST_CASE("top-p keeps no more than it needs, and of what it keeps the proportions") {
+  const std::vector<float> equal = {1.0f, 1.0f, 1.0f, 1.0f};
+  std::map<std::int32_t, int> counts;
+  for (std::uint64_t i = 0; i < 4000; ++i)
+    ++counts[sample_token(equal, {.temperature = 1.0, .top_p = 0.5}, i)];
+  REQUIRE(counts.size() == 2);
+  CHECK(std::abs(counts[0] - 2000) < 5.0 * std::sqrt(4000 * 0.25));
+}
+
+TEST_CASE(
+    "a drawn text is that of its draws, one for each token, and of the last half of a context that is full") {
+  const Config config = tiny_config("");
+  const Model model(config, 256, kCpu);
+  const auto tokenizer = make_tokenizer(TokenKind::byte, "");
+  const auto length = static_cast<std::size_t>(config.train.seq);
+  const SamplingOptions options{.temperature = 1.0, .top_k = 20, .seed = 5};
+  const auto cut = [&](std::string& context) {
+    if (context.size() > length) context.erase(0, context.size() - length / 2);
+  };
+  for (const std::size_t size : {std::size_t{3}, length - 1, length, length + 1, 3 * length}) {
+    CAPTURE(size);
+    std::string prompt;
+    while (prompt.size() < size) prompt += static_cast<char>('a' + prompt.size() % 26);
+    std::string context = prompt, expected;
+    cut(context);
+    for (std::uint64_t i = 0; i < 40; ++i) {
+      cut(context);
+      const std::vector<std::int32_t> ids = tokenizer->encode(context);
+      nn::ForwardContext ctx;
+      const std::vector<float> logits =
+          model.decoder->logits(Tensor::from(ids, {1, static_cast<std::int64_t>(ids.size())}), ctx)
+              .value()
+              .to_vector<float>();
+      const std::int32_t next = sample_token(std::span(logits).last(256), options, i);
+      context += tokenizer->decode(std::span(&next, 1));
+      expected += context.back();
+    }
+    CHECK(generate(*model.decoder, *tokenizer, prompt, 40, options, DType::f32) == expected);
+  }
+}
+
 TEST_CASE("a text does not depend on the cache, may outgrow the context, and is streamed") {
   const Config config = tiny_config("");
   const Model model(config, 256, kCpu);

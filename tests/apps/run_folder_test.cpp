@@ -136,6 +136,10 @@ TEST_CASE("resuming the metrics drops what lies behind the checkpoint, and a lin
   }
   CHECK(read_file(path).ends_with("{\"step\":3,\"x\":null,\"text\":\"\xef\xbf\xbd\"}\n"));
   CHECK_THROWS_AS(MetricsLog(folder / "no/metrics.jsonl", 0), UserError);
+  const std::string first = "{\"step\":1}\n",
+                    other = folder.file("other", first + "{\"x\":1}\n{\"step\":2}\n");
+  { const MetricsLog log(other, 5); }
+  CHECK(read_file(other) == first);  // what follows a line of nobody is not trusted
 }
 
 TEST_CASE("times left are short to read") {
