@@ -1,6 +1,8 @@
 #pragma once
 // What the tests of this folder share: drawn tensors, tiny models, comparisons.
 
+#include <unistd.h>
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -52,7 +54,8 @@ inline bool same_bits(const Tensor& a, const Tensor& b) {
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& name)
-      : path_((std::filesystem::temp_directory_path() / ("simsmoe_nn_test_" + name)).string()) {
+      : path_((std::filesystem::temp_directory_path() / fmt::format("simsmoe-{}-{}", ::getpid(), name))
+                  .string()) {
     std::filesystem::remove(path_);
   }
   ~TemporaryFile() { std::filesystem::remove(path_); }
