@@ -84,7 +84,7 @@ TEST_CASE("a resumed run may get more steps, not fewer, and is told of a rate th
 }
 
 TEST_CASE(
-    "numbered checkpoints are evaluated, written with and begun with; a training that ended early can go "
+    "numbered checkpoints are evaluated, written with and begun with, and a training that ended early can go "
     "on") {
   const Workplace place;
   const ProgramResult early =

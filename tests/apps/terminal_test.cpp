@@ -79,9 +79,13 @@ class Screen {
   void resize(int columns) const { tmux(fmt::format("resize-window -x {}", columns)); }
 
  private:
-  std::string tmux(const std::string& command) const { return place_.shell("tmux -S tmux " + command).out; }
+  std::string tmux(const std::string& command) const {
+    return place_.shell(fmt::format("tmux -S tmux-{} {}", number_, command)).out;
+  }
 
+  static inline int count = 0;
   const Workplace& place_;
+  const int number_ = ++count;  // a server of its own: the one of the screen before may still be ending
 };
 
 const std::string kEndless =
