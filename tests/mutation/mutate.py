@@ -167,7 +167,7 @@ class Worker:
     def passes(self, suite):
         folder = "apps" if suite == "cli" else suite
         start = time.monotonic()
-        limit = None if suite not in self.seconds else 20 + 4 * self.seconds[suite]
+        limit = 600 if suite not in self.seconds else 20 + 4 * self.seconds[suite]
         status = run([self.build / "tests" / folder / f"{suite}_tests", "--abort-after=1"], self.build, limit)
         self.seconds.setdefault(suite, time.monotonic() - start)
         return status == 0
@@ -205,6 +205,9 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
 
+    # In the background these are ignored, and so they would be by the programs that the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     chance = random.Random(arguments.seed)
     suites = sorted({suite for folder in arguments.folder for suite in TESTS[folder]})
     workers = queue.Queue()
