@@ -199,8 +199,8 @@ void sum_forward(const Tensor& x, AxisView view, double factor, const Tensor& y)
     sum_terms(
         x.data<T>(), view, [](std::int64_t) { return [](auto value, std::int64_t) { return value; }; },
         is_finite<A>,
-        [=]<class W>(std::int64_t k, W total) {
-          out[k] = static_cast<T>(static_cast<A>(static_cast<W>(factor) * total));
+        [=](std::int64_t k, auto total) {
+          out[k] = static_cast<T>(static_cast<A>(static_cast<decltype(total)>(factor) * total));
         });
   });
 }
@@ -245,15 +245,15 @@ void var_forward(const Tensor& x, AxisView view, double factor, const Tensor& me
     const T* from = x.data<T>();
     T* out = y.data<T>();
     double* means = mean.data<double>();
-    const auto divided = [n = view.n]<class W>(W total) {
-      return static_cast<double>(total / static_cast<W>(n));
+    const auto divided = [n = view.n](auto total) {
+      return static_cast<double>(total / static_cast<decltype(total)>(n));
     };
     sum_terms(
         from, view, [](std::int64_t) { return [](auto value, std::int64_t) { return value; }; }, is_finite<A>,
         [=](std::int64_t k, auto total) { means[k] = divided(total); });
     // What the differences from it add up to is the rounding error of the mean.
     const auto minus_mean = [means, inner = view.inner](std::int64_t o) {
-      return [m = means + o * inner]<class W>(W value, std::int64_t i) { return deviation<A>(value, m[i]); };
+      return [m = means + o * inner](auto value, std::int64_t i) { return deviation<A>(value, m[i]); };
     };
     sum_terms(from, view, minus_mean, is_finite<A>,
               [=](std::int64_t k, auto total) { means[k] += divided(total); });
@@ -267,8 +267,8 @@ void var_forward(const Tensor& x, AxisView view, double factor, const Tensor& me
           };
         },
         is_finite<A>,
-        [=]<class W>(std::int64_t k, W total) {
-          out[k] = static_cast<T>(static_cast<A>(static_cast<W>(factor) * total));
+        [=](std::int64_t k, auto total) {
+          out[k] = static_cast<T>(static_cast<A>(static_cast<decltype(total)>(factor) * total));
         });
   });
 }
@@ -315,7 +315,7 @@ void l2_norm_backward(const Tensor& x, const Tensor& norm, const Tensor& dy, Axi
     write_slopes<T>(view, dx, [=](std::int64_t k) {
       // A norm beyond the normal numbers of A has lost digits there, or all: x and norm in a unit in which it has them
       constexpr double kLeast = std::numeric_limits<A>::min(), kMost = std::numeric_limits<A>::max();
-      const double unit = norms[k] < kLeast ? 0x1p64 : norms[k] > kMost ? 0x1p-64 : 1.0;
+      const double unit = (norms[k] < kLeast) ? 0x1p64 : ((norms[k] > kMost) ? 0x1p-64 : 1.0);
       return [=, slope = static_cast<A>(from[k]), up = static_cast<A>(unit),
               norm_k = static_cast<A>(norms[k] * unit)](std::int64_t, std::int64_t e) {
         return norm_k == 0 ? A(0) : slope * (static_cast<A>(at[e]) * up / norm_k);
