@@ -129,6 +129,7 @@ const std::vector<Mistake>& mistakes() {
       {"an expert chosen twice",
        [](Parts& p, const Variable& x, nn::ForwardContext&) {
          RouterOutput out = p.select(p.logits(x));
+         out.experts = out.experts.clone();  // the selection keeps its own for the gradient
          const auto choice = out.experts.host<std::int32_t>();
          for (std::size_t i = 1; i < choice.size(); i += 2) choice[i] = choice[i - 1];
          return out;
