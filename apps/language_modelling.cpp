@@ -81,7 +81,7 @@ Evaluation LanguageModelling::evaluated(const EvaluationBatches& batches, const 
 }
 
 Validation LanguageModelling::validate() const {
-  return validation_of(evaluated(validation_, watch("validation")));
+  return validation_of(evaluated(validation_, stoppable("validation")));
 }
 
 std::string LanguageModelling::sample() const {
@@ -89,8 +89,10 @@ std::string LanguageModelling::sample() const {
   if (train.sample_tokens == 0) return {};
   const SamplingOptions options{.temperature = train.sample_temperature,
                                 .seed = static_cast<std::uint64_t>(train.seed)};
+  const auto count = [watch = stoppable("sample"), total = train.sample_tokens,
+                      done = std::int64_t{0}](std::string_view) mutable { watch(++done, total); };
   return sample_prompt_ + generate(*model_.decoder, *data_.tokenizer, sample_prompt_, train.sample_tokens,
-                                   options, train.compute_dtype());
+                                   options, train.compute_dtype(), count);
 }
 
 std::string LanguageModelling::headline() const {

@@ -6,6 +6,8 @@
 #include <sstream>
 #include <type_traits>
 
+#include <nlohmann/json.hpp>
+
 #include "apps/config_io.hpp"
 #include "engine/parallel_for.hpp"
 
@@ -26,7 +28,15 @@ T number_at(const RunCheckpoint& checkpoint, const std::string& key) {
 
 constexpr const char *kBestScore = "best_score", *kFormerBestScore = "best_valid_bpc";
 // What checkpoints of older programs lack.
-constexpr const char *kWithoutGain = "validations_without_gain", *kKept = "kept_steps";
+constexpr const char *kWithoutGain = "validations_without_gain", *kKept = "kept_steps",
+                     *kUnfinishedLine = "unfinished_line";
+
+std::string json_object_at(const RunCheckpoint& checkpoint, const std::string& key) {
+  const std::string& text = checkpoint.metadata_at(key);
+  if (!nlohmann::json::parse(text, nullptr, false).is_object())
+    throw UserError(fmt::format("{} has an unreadable '{}': {}", checkpoint.path, key, text));
+  return text;
+}
 
 }  // namespace
 
@@ -51,6 +61,8 @@ RunCheckpoint load_run_checkpoint(const std::string& path) {
     checkpoint.state.without_gain = number_at<std::int64_t>(checkpoint, kWithoutGain);
   std::istringstream kept(checkpoint.metadata[kKept]);
   for (std::int64_t step = 0; kept >> step; kept.ignore()) checkpoint.state.kept.push_back(step);
+  if (!checkpoint.metadata[kUnfinishedLine].empty())
+    checkpoint.state.unfinished_line = json_object_at(checkpoint, kUnfinishedLine);
   checkpoint.threads = std::max(1, number_at<int>(checkpoint, "threads"));
   checkpoint.model = std::move(file.model);
   checkpoint.optimizer = std::move(file.optimizer);
@@ -66,6 +78,7 @@ void save_run_checkpoint(const std::string& path, const Config& config,
                    {"config", dump_config(config)},
                    {kWithoutGain, fmt::format("{}", state.without_gain)},
                    {kKept, fmt::format("{}", fmt::join(state.kept, ","))},
+                   {kUnfinishedLine, state.unfinished_line},
                    {kBestScore, fmt::format("{}", state.best_score)}});
   nn::save_checkpoint(path, store, optimizer, std::move(metadata));
 }

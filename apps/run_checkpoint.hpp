@@ -1,7 +1,7 @@
 #pragma once
 // The checkpoint of a run: the tensors of nn/checkpoint.hpp and, as metadata, all that is needed to go on
 // without any other file: step, seed, thread count, configuration, vocabulary, best validation so far and how many came
-// after it, numbered checkpoints.
+// after it, numbered checkpoints, and what an interrupt put off.
 
 #include <cstdint>
 #include <limits>
@@ -20,6 +20,8 @@ struct TrainingState {
   double best_score = std::numeric_limits<double>::infinity();  // of the validations so far
   std::int64_t without_gain = 0;                                // validations since the best one
   nn::Steps kept = {};                                          // of its numbered checkpoints, ascending
+  // The log line of the step, a JSON object, when an interrupt came before its validation and sample were in it.
+  std::string unfinished_line = {};
 };
 
 struct RunCheckpoint {

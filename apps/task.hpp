@@ -45,6 +45,7 @@ class Task {
   // The mean loss of micro-batch `number` of the training, without the auxiliary losses, which are in ctx.losses: [].
   // A function of the number, the parameters and the context. When metrics are collected it adds "train/..." of its own.
   virtual Variable loss(std::uint64_t number, nn::ForwardContext& ctx) const = 0;
+  // Both throw Interrupted when they are asked to end.
   virtual Validation validate() const = 0;
   virtual std::string sample() const = 0;  // what the model makes, to be looked at; empty: nothing
 

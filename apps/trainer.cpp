@@ -141,6 +141,11 @@ nn::Steps Trainer::keep_this_step() {
   return surplus;
 }
 
+void Trainer::put_off(const TrainingState& before, std::string line) {
+  state_ = before;
+  state_.unfinished_line = std::move(line);
+}
+
 void Trainer::save(const std::string& path, bool with_optimizer) {
   check_finite();
   const std::string culprit = first_non_finite(task_->store());

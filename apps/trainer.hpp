@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/config.hpp"
@@ -51,6 +52,12 @@ class Trainer {
   // Notes that this step gets a numbered checkpoint. Returns the steps of those that are too many by train.keep then,
   // which belong to it no more.
   nn::Steps keep_this_step();
+
+  // An interrupt came before the validation and the sample of this step were in its log line: they are made again from
+  // that line and from what was known `before` them.
+  void put_off(const TrainingState& before, std::string line);
+  // The line that was put off, empty where there is none. It is no longer put off then.
+  std::string take_unfinished_line() { return std::exchange(state_.unfinished_line, {}); }
 
   // Throws Error naming the first parameter that is not finite, and leaves the file at `path` as it is.
   void save(const std::string& path, bool with_optimizer);

@@ -62,27 +62,35 @@ std::string load_text(const std::map<std::string, double>& values, bool drops) {
 
 }  // namespace
 
+// The line of a step that is unfinished comes again.
 TrainingRun::TrainingRun(Trainer& trainer, RunFolder folder)
     : trainer_(trainer),
       folder_(prepared(trainer, std::move(folder))),
-      metrics_(folder_.metrics(), trainer.state().step),
+      metrics_(folder_.metrics(), trainer.state().step - (trainer.state().unfinished_line.empty() ? 0 : 1)),
       progress_("", trainer.state().step) {}
 
 bool TrainingRun::run() {
-  while (!trainer_.finished()) {
-    const bool interrupted = step();
-    if (interrupted && !trainer_.finished()) return false;
-  }
-  return true;
+  bool interrupted = finish_step();
+  while (!interrupted && !trainer_.finished()) interrupted = step();
+  return !interrupted || (trainer_.finished() && trainer_.state().unfinished_line.empty());
+}
+
+bool TrainingRun::finish_step() {
+  const std::string line = trainer_.take_unfinished_line();
+  return !line.empty() && with_last_good([&] { return after_step(Json::parse(line)); });
 }
 
 bool TrainingRun::step() {
+  return with_last_good([&] {
+    return after_step(
+        training_line(trainer_.step(due(trainer_.state().step + 1, trainer_.config().train.log_every))));
+  });
+}
+
+template <class F>
+bool TrainingRun::with_last_good(const F& work) const {
   try {
-    const StepReport report =
-        trainer_.step(due(trainer_.state().step + 1, trainer_.config().train.log_every));
-    const bool interrupted = InterruptRequests::pending();
-    after_step(report, interrupted);
-    return interrupted;
+    return work();
   } catch (const UserError& error) {
     throw UserError(error.what() + last_good());
   } catch (const OutOfMemory& error) {
@@ -106,10 +114,7 @@ std::string TrainingRun::last_good() const {
   return fmt::format("; the last good checkpoint is {}", folder_.last_checkpoint());
 }
 
-// The log line comes before the checkpoint: a crash between the two leaves lines behind the checkpoint's
-// step, which the resumed run drops and writes again. An interrupt waits for the validation and the sample
-// of its step: the resumed run begins behind them.
-void TrainingRun::after_step(const StepReport& report, bool interrupted) {
+nlohmann::ordered_json TrainingRun::training_line(const StepReport& report) {
   const TrainConfig& train = trainer_.config().train;
   const std::int64_t now = trainer_.state().step;
   Json line{{"step", now}};
@@ -120,12 +125,29 @@ void TrainingRun::after_step(const StepReport& report, bool interrupted) {
   progress_.advance(now, train.steps,
                     {fmt::format("{}/{}", now, train.steps), fmt::format("loss {:.4f}", loss_),
                      fmt::format("{:.0f} tokens/s", speed)});
-  if (due(now, train.eval_every)) add_validation(line);
-  if (due(now, train.sample_every)) add_sample(line);
+  return line;
+}
+
+// The log line comes before the checkpoint: a crash between the two leaves lines behind the checkpoint's
+// step, which the resumed run drops and writes again.
+bool TrainingRun::after_step(Json line) {
+  const TrainConfig& train = trainer_.config().train;
+  const std::int64_t now = trainer_.state().step;
+  const TrainingState before = trainer_.state();
+  const std::string begun = line.dump();
+  try {
+    if (due(now, train.eval_every)) add_validation(line);
+    if (due(now, train.sample_every)) add_sample(line);
+  } catch (const Interrupted&) {
+    trainer_.put_off(before, begun);
+    trainer_.save(folder_.last_checkpoint(), true);
+    return true;
+  }
   if (line.size() > 1) metrics_.append(line);
-  const bool save = due(now, train.save_every);
+  const bool interrupted = InterruptRequests::pending(), save = due(now, train.save_every);
   if (save && train.keep > 0) save_numbered();
   if (interrupted || save) trainer_.save(folder_.last_checkpoint(), true);
+  return interrupted;
 }
 
 // Before the last checkpoint, which lists it: a crash between the two leaves a file that is written again.

@@ -19,9 +19,13 @@ class TrainingRun {
   TrainingRun(Trainer& trainer, RunFolder folder);
 
   // Trains until train.steps are done or train.patience is over (true), or an interrupt was asked for (false); either way the last
-  // checkpoint holds the state that was reached. When something is not finite, throws Error naming it and the
+  // checkpoint holds the state that was reached. An interrupt puts off the validation and the sample of its step: a
+  // resumed run begins with them. When something is not finite, throws Error naming it and the
   // last good checkpoint, which stays as it is.
   bool run();
+
+  // Does what an interrupt put off, as run() does first; returns whether an interrupt was asked for.
+  bool finish_step();
 
   // The final validation of a finished training: writes result.json and returns the lines for people. Throws Interrupted
   // when it was asked to end; the last checkpoint, from which the run goes on to it, is written already.
@@ -30,9 +34,13 @@ class TrainingRun {
  private:
   using Json = nlohmann::ordered_json;
 
-  bool step();                    // and what is due after it; returns whether an interrupt was asked for
-  std::string last_good() const;  // what an error that ends the run says at its end
-  void after_step(const StepReport& report, bool interrupted);
+  bool step();  // and what is due after it; returns whether an interrupt was asked for
+  // The same of a step whose log line is so far `line`.
+  bool after_step(Json line);
+  template <class F>
+  bool with_last_good(const F& work) const;  // named by the errors of the work
+  std::string last_good() const;             // what an error that ends the run says at its end
+  Json training_line(const StepReport& report);
   void add_training(Json& line, const StepReport& report);
   void add_validation(Json& line);
   void add_sample(Json& line);

@@ -120,10 +120,11 @@ void print_if_read(const std::string& text) {
   }
 }
 
-void print_summary(std::string lines, const Task& task, const std::string& folder) {
+// Throws Interrupted where the sample is asked to end.
+void print_summary(const Task& task, const std::string& folder) {
   if (const std::string sample = printable(task.sample()); !sample.empty())
-    lines += fmt::format("sample      {}\n", sample);
-  print_if_read(lines + fmt::format("run folder  {}\n", folder));
+    print_if_read(fmt::format("sample      {}\n", sample));
+  print_if_read(fmt::format("run folder  {}\n", folder));
 }
 
 void print_profile(const std::string& trace_file) {
@@ -191,12 +192,16 @@ int train_command(Arguments arguments) {
   if (!line.profile.empty()) profile::start(true);
   const bool trained = run->run();
   if (!line.profile.empty()) print_profile(line.profile);
+  std::string place = "at";
   try {
     if (!trained) throw Interrupted();
-    print_summary(run->finish(), trainer->task(), path);
+    place = "in the final validation, after";
+    print_if_read(run->finish());
+    place = "in the last sample, after";
+    print_summary(trainer->task(), path);
   } catch (const Interrupted&) {
-    log_info("interrupted {} step {}; go on with: simsmoe_app train --resume {}",
-             trained ? "in the final validation, after" : "at", trainer->state().step, path);
+    log_info("interrupted {} step {}; go on with: simsmoe_app train --resume {}", place,
+             trainer->state().step, path);
     return kInterruptedExitCode;
   }
   return 0;

@@ -54,6 +54,7 @@ RunFolder trained(const Config& config, const std::string& path, const std::set<
     Trainer next(load_run_checkpoint(run.last_checkpoint()), kCpu);
     const InterruptRequests interrupts;
     TrainingRun training(next, RunFolder::open(path));
+    training.finish_step();
     if (stops.contains(next.state().step + 1)) ::raise(SIGINT);
     finished = training.run();
   }

@@ -31,6 +31,25 @@ void wait_for_log(const Workplace& place, std::uintmax_t bytes) {
   FAIL("the training does not log");
 }
 
+// A training of two steps with a long text, interrupted when it says this.
+ProgramResult interrupted_at(const Workplace& place, const std::string& part,
+                             const std::vector<std::string>& more) {
+  std::string text = small_text();
+  while (text.size() < (20 << 20)) text += text;
+  place.folder.file("text", text);
+  std::vector<std::string> arguments{"train",     "tiny.toml", "--out",          "run",
+                                     "--threads", "1",         "--train.steps=2"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  Program program(place.folder, arguments);
+  const auto says = [&] {
+    const std::string file = place.folder / "stderr";
+    return fs::exists(file) && read_file(file).find(part) != std::string::npos;
+  };
+  for (int i = 0; i < 1000 && !says(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  program.send(SIGINT);
+  return program.wait();
+}
+
 const std::string kEndless =
     "train tiny.toml --out run --threads 1 --train.steps=1000000 --train.schedule=constant "
     "--train.save_every=0 --train.eval_every=0";
@@ -124,19 +143,7 @@ TEST_CASE("a command whose output nobody reads any more ends at once, as others 
 
 TEST_CASE("the first Ctrl-C ends the final validation, and the run goes on to it") {
   const Workplace place;
-  std::string text = small_text();
-  while (text.size() < (20 << 20)) text += text;
-  place.folder.file("text", text);
-  Program program(place.folder, {"train", "tiny.toml", "--out", "run", "--threads", "1", "--train.steps=2",
-                                 "--train.final_share=1"});
-  const auto says = [&](const std::string& part) {
-    const std::string file = place.folder / "stderr";
-    return fs::exists(file) && read_file(file).find(part) != std::string::npos;
-  };
-  for (int i = 0; i < 1000 && !says("final validation:"); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  program.send(SIGINT);
-  const ProgramResult result = program.wait();
+  const ProgramResult result = interrupted_at(place, "final validation:", {"--train.final_share=1"});
   CHECK(result.exit_code == 130);
   CHECK(
       result.err.find(
@@ -154,4 +161,18 @@ TEST_CASE("the first Ctrl-C ends the final validation, and the run goes on to it
   CHECK(figures["valid/windows"] < figures["valid/windows_of_text"]);
   CHECK(place.metrics().size() == 2);
   CHECK(saved_step(place) == 2);
+}
+
+TEST_CASE("the first Ctrl-C ends a validation within the training, and a sample, however long") {
+  for (const char* work : {"--train.eval_batches=0", "--train.sample_tokens=100000000"}) {
+    CAPTURE(work);
+    const Workplace place;
+    const ProgramResult result =
+        interrupted_at(place, "step 1/2", {"--train.eval_every=1", "--train.sample_every=1", work});
+    CHECK(result.exit_code == 130);
+    CHECK(result.err.find("interrupted at step 1; go on with: simsmoe_app train --resume run") !=
+          std::string::npos);
+    CHECK(saved_step(place) == 1);
+    CHECK(place.metrics().empty());
+  }
 }

@@ -63,3 +63,18 @@ TEST_CASE("a best score is read under its former name as well") {
   CHECK_THROWS_WITH_AS(load_run_checkpoint(folder / "checkpoint"),
                        doctest::Contains("has an unreadable 'best_valid_bpc': low"), UserError);
 }
+
+TEST_CASE("a line that was put off is an object") {
+  const TemporaryFolder folder;
+  const auto save = [&](const std::string& line) {
+    save_run_checkpoint(folder / "checkpoint", tiny_config("text"), {}, {.step = 7, .unfinished_line = line},
+                        Store().store, nullptr);
+  };
+  save("{\"step\":7}");
+  CHECK(load_run_checkpoint(folder / "checkpoint").state.unfinished_line == "{\"step\":7}");
+  for (const char* damaged : {"{\"step\":", "7"}) {
+    save(damaged);
+    CHECK_THROWS_WITH_AS(load_run_checkpoint(folder / "checkpoint"),
+                         doctest::Contains("has an unreadable 'unfinished_line': "), UserError);
+  }
+}

@@ -65,6 +65,18 @@ std::vector<std::int64_t> steps_of(const std::map<std::int64_t, nlohmann::json>&
   return steps;
 }
 
+// Without what differs from run to run.
+std::string comparable(const std::string& metrics) {
+  std::istringstream file(metrics);
+  std::string text;
+  for (std::string line; std::getline(file, line);) {
+    auto values = nlohmann::ordered_json::parse(line);
+    for (const char* key : {"tokens_per_s", "memory_bytes", "memory_reserved_bytes"}) values.erase(key);
+    text += values.dump() + "\n";
+  }
+  return text;
+}
+
 // Logged every 2 steps, validated every 3, saved every 4, sampled every 5.
 Config run_config() {
   Config config = regression_config();
@@ -282,25 +294,78 @@ TEST_CASE("speed and memory are those since the line before") {
   CHECK(lines.at(4).at("memory_bytes") < kBytes);
 }
 
-TEST_CASE("an interrupted step is validated and sampled as any other") {
+TEST_CASE(
+    "an interrupt puts off the validation and the sample of its step, which a resumed run makes first") {
   const TemporaryFolder folder;
   Config config = tiny_config(folder.file("text", small_text()));
+  config.train.steps = 3;
   config.train.eval_every = 1;
   config.train.sample_every = 1;
+  config.train.save_every = 2;
+  config.train.keep = 2;
+  Trainer first(config, kCpu);
+  const RunFolder straight = RunFolder::create(folder / "straight"), run = RunFolder::create(folder / "run");
+  CHECK(TrainingRun(first, straight).run());
+
   Trainer trainer(config, kCpu);
-  const RunFolder run = RunFolder::create(folder / "run");
-  TrainingRun training(trainer, run);
-  {
+  const auto interrupted = [](TrainingRun training) {
     const InterruptRequests interrupts;
     ::raise(SIGINT);
-    CHECK_FALSE(training.run());
-  }
+    return !training.run();
+  };
+  CHECK(interrupted(TrainingRun(trainer, run)));
   CHECK_FALSE(InterruptRequests::pending());  // the next run is not interrupted by it
-  CHECK(trainer.state().step == 1);
-  CHECK(load_run_checkpoint(run.last_checkpoint()).state.step == 1);
-  const std::string metrics = read_file(run.metrics());
-  CHECK(metrics.find("\"valid/bpb\":") != std::string::npos);
-  CHECK(metrics.find("\"sample\":") != std::string::npos);
+  for (int resumed = 0; resumed < 2; ++resumed) {
+    const RunCheckpoint checkpoint = load_run_checkpoint(run.last_checkpoint());
+    CHECK(checkpoint.state.step == 1);
+    CHECK(checkpoint.state.best_score == std::numeric_limits<double>::infinity());
+    CHECK(read_file(run.metrics()).empty());
+    CHECK_FALSE(std::filesystem::exists(run.best_checkpoint()));
+    Trainer again(checkpoint, kCpu);
+    CHECK(interrupted(TrainingRun(again, RunFolder::open(run.path()))));
+  }
+  {  // ended without a checkpoint behind the line
+    Trainer again(load_run_checkpoint(run.last_checkpoint()), kCpu);
+    CHECK_FALSE(TrainingRun(again, RunFolder::open(run.path())).finish_step());
+    CHECK(again.take_unfinished_line().empty());
+    CHECK(steps_of(lines_of(run)) == std::vector<std::int64_t>{1});
+  }
+  Trainer last(load_run_checkpoint(run.last_checkpoint()), kCpu);
+  CHECK(TrainingRun(last, RunFolder::open(run.path())).run());
+  CHECK(comparable(read_file(run.metrics())) == comparable(read_file(straight.metrics())));
+  for (const auto file : {&RunFolder::best_checkpoint, &RunFolder::last_checkpoint})
+    CHECK(read_file((run.*file)()) == read_file((straight.*file)()));
+  for (const int step : {2, 3})
+    CHECK(read_file(run.numbered_checkpoint(step)) == read_file(straight.numbered_checkpoint(step)));
+}
+
+TEST_CASE(
+    "a sample that is interrupted is made again, and so is the validation before it, which counts once") {
+  struct Interrupting : Regression {
+    mutable int left = 1;
+    std::string sample() const override {
+      if (left-- > 0) throw Interrupted();
+      return "text";
+    }
+  };
+  Config config = run_config();
+  config.train.steps = 4;
+  config.train.eval_every = config.train.sample_every = 4;
+  config.train.patience = 1;
+  const TemporaryFolder folder;
+  Trainer trainer(config, std::make_unique<Interrupting>());
+  const RunFolder run = RunFolder::create(folder / "run");
+  CHECK_FALSE(TrainingRun(trainer, run).run());  // though it was the last step
+  CHECK(trainer.state().step == 4);
+  CHECK(steps_of(lines_of(run)) == std::vector<std::int64_t>{2});
+  CHECK(TrainingRun(trainer, RunFolder::open(run.path())).run());
+  CHECK_FALSE(trainer.stops_early());
+  const auto lines = lines_of(run);
+  CHECK(steps_of(lines) == std::vector<std::int64_t>{2, 4});
+  CHECK(lines.at(4).contains("train/loss"));
+  CHECK(lines.at(4).contains("valid/mse"));
+  CHECK(lines.at(4).at("sample") == "text");
+  CHECK(load_run_checkpoint(run.last_checkpoint()).state.unfinished_line.empty());
 }
 
 TEST_CASE("an update that leaves the finite numbers replaces no checkpoint") {
