@@ -2,7 +2,6 @@
 
 #include <pty.h>
 
-#include "apps/run_checkpoint.hpp"
 #include "tests/apps/workplace.hpp"
 
 using namespace simsmoe;
@@ -11,16 +10,6 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::int64_t saved_step(const Workplace& place) {
-  return load_run_checkpoint(place.folder / "run/checkpoints/last.safetensors").state.step;
-}
-
-// The last line of the log and the last checkpoint are of one step: nothing was lost.
-void check_saved(const Workplace& place) {
-  CHECK(saved_step(place) > 0);
-  CHECK(place.metrics().back()["step"] == saved_step(place));
-}
 
 void wait_for_log(const Workplace& place, std::uintmax_t bytes) {
   for (int i = 0; i < 1000; ++i) {
@@ -66,7 +55,7 @@ TEST_CASE("SIGINT, SIGTERM and SIGHUP finish the step, save and exit with 130") 
     const ProgramResult result = program.wait();
     CHECK(result.exit_code == 130);
     CHECK(result.err.find("go on with: simsmoe_app train --resume run") != std::string::npos);
-    check_saved(place);
+    place.check_saved();
   }
 }
 
@@ -78,7 +67,7 @@ TEST_CASE("under nohup a closed terminal is nobody's business") {
   wait_for_log(place, fs::file_size(place.folder / "run/metrics.jsonl") + 5000);
   program.send(SIGTERM);
   CHECK(program.wait().exit_code == 130);
-  check_saved(place);
+  place.check_saved();
 }
 
 TEST_CASE("a training whose terminal is closed saves, though there is nowhere to say so") {
@@ -103,7 +92,7 @@ TEST_CASE("a training whose terminal is closed saves, though there is nowhere to
   ::waitpid(process, &status, 0);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 130);
-  check_saved(place);
+  place.check_saved();
 }
 
 TEST_CASE("readers who go away end no training") {
@@ -113,7 +102,7 @@ TEST_CASE("readers who go away end no training") {
     const ProgramResult result = place.shell(
         fmt::format("$app train tiny.toml --out run --threads 1 {}; exit ${{PIPESTATUS[0]}}", end));
     CHECK_MESSAGE(result.exit_code == 0, result.err);
-    CHECK(saved_step(place) == 40);
+    CHECK(place.saved().step == 40);
     CHECK(place.metrics().size() == 40);
   }
 }
@@ -124,7 +113,7 @@ TEST_CASE("standard streams that are closed are not mistaken for files") {
       place.shell("$app train tiny.toml --out run --threads 1 --profile trace.json 0<&- >&- 2>&-");
   CHECK(result.exit_code == 0);
   CHECK(place.metrics().size() == 40);  // which are all JSON
-  CHECK(saved_step(place) == 40);
+  CHECK(place.saved().step == 40);
   CHECK(json::parse(read_file(place.folder / "trace.json")).size() > 0);
   const ProgramResult refused = place.shell("$app evaluate run --threads 1 >&-");
   CHECK(refused.exit_code == 1);
@@ -150,7 +139,7 @@ TEST_CASE("the first Ctrl-C ends the final validation, and the run goes on to it
           "interrupted in the final validation, after step 2; go on with: simsmoe_app train --resume run") !=
       std::string::npos);
   CHECK(result.out.empty());
-  CHECK(saved_step(place) == 2);
+  CHECK(place.saved().step == 2);
   CHECK_FALSE(fs::exists(place.folder / "run/result.json"));
 
   const ProgramResult resumed = place.run({"train", "--resume", "run", "--train.final_share=0"});
@@ -160,7 +149,7 @@ TEST_CASE("the first Ctrl-C ends the final validation, and the run goes on to it
   CHECK(figures["step"] == 2);
   CHECK(figures["valid/windows"] < figures["valid/windows_of_text"]);
   CHECK(place.metrics().size() == 2);
-  CHECK(saved_step(place) == 2);
+  CHECK(place.saved().step == 2);
 }
 
 TEST_CASE("the first Ctrl-C ends a validation within the training, and a sample, however long") {
@@ -172,7 +161,7 @@ TEST_CASE("the first Ctrl-C ends a validation within the training, and a sample,
     CHECK(result.exit_code == 130);
     CHECK(result.err.find("interrupted at step 1; go on with: simsmoe_app train --resume run") !=
           std::string::npos);
-    CHECK(saved_step(place) == 1);
+    CHECK(place.saved().step == 1);
     CHECK(place.metrics().empty());
   }
 }

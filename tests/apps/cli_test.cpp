@@ -247,9 +247,8 @@ TEST_CASE("ctrl-C finishes the step, saves, exits with 130, and the run can go o
   const ProgramResult result = program.wait();
   CHECK(result.exit_code == 130);
   CHECK(result.err.find("go on with: simsmoe_app train --resume run") != std::string::npos);
-  const auto step = load_run_checkpoint(place.folder / "run/checkpoints/last.safetensors").state.step;
-  CHECK(step > 0);
-  CHECK(place.metrics().back()["step"] == step);
+  place.check_saved();
+  const auto step = place.saved().step;
   REQUIRE(place.run({"train", "--resume", "run", fmt::format("--train.steps={}", step + 5)}).exit_code == 0);
   const std::vector<json> metrics = place.metrics();
   REQUIRE(metrics.size() == static_cast<std::size_t>(step + 5));

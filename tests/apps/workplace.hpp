@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/config_io.hpp"
+#include "apps/run_checkpoint.hpp"
 #include "tests/apps/program.hpp"
 
 namespace simsmoe::app {
@@ -52,6 +53,17 @@ struct Workplace {
     std::istringstream text(read_file(folder / "run/metrics.jsonl"));
     for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line));
     return lines;
+  }
+
+  TrainingState saved() const {
+    return load_run_checkpoint(folder / "run/checkpoints/last.safetensors").state;
+  }
+
+  // The last line of the log is of the step of the last checkpoint, or is put off in there: nothing was lost.
+  void check_saved() const {
+    const TrainingState state = saved();
+    CHECK(state.step > 0);
+    CHECK(metrics().back()["step"] == state.step - (state.unfinished_line.empty() ? 0 : 1));
   }
 
   // Starts a training without end and waits until it has logged some steps.
