@@ -66,11 +66,14 @@ std::optional<nn::Steps> steps_in(const toml::array& array) {
   return steps;
 }
 
-// The texts of an array with commas between, as on the command line.
-std::optional<std::string> texts_in(const toml::array& array) {
+// The texts of an array with commas between, as on the command line. `where`: for the message.
+std::optional<std::string> texts_in(const toml::array& array, const std::string& where) {
   std::string all;
   for (const toml::node& entry : array) {
     if (!entry.is_string()) return std::nullopt;
+    if (array.size() > 1 && (*entry.as_string())->find(',') != std::string::npos)
+      throw UserError(fmt::format("{}{:?} has a comma, which separates texts: a ? in its place matches it",
+                                  where, **entry.as_string()));
     all += (all.empty() ? "" : ",") + **entry.as_string();
   }
   return all;
@@ -88,7 +91,7 @@ void store_node(const Field& field, const toml::node& node, const std::string& w
   }
   if (const auto* array = node.as_array()) {
     if (const auto steps = steps_in(*array)) return nn::store(field, *steps, where);
-    if (const auto texts = texts_in(*array); texts && field.several) {
+    if (const auto texts = texts_in(*array, where + field.name + ": "); texts && field.several) {
       check_utf8(field, *texts, where);
       return nn::store(field, *texts, where);
     }

@@ -153,6 +153,7 @@ TEST_CASE("several files are a list, in TOML an array or a text") {
   check_refused("[data]\npath = [\"a.txt\", 1]\n",
                 "data.path: expected one or more texts, as a,b, got an array");
   check_refused("[data]\npath = []\n", "data.path: expected one or more texts, as a,b, got []");
+  check_refused("[data]\npath = [\"a,b\", \"c\"]\n", "data.path: \"a,b\" has a comma");
   check_refused("[data]\nname = [\"a\", \"b\"]\n", "data.name: expected a text, got an array");
 }
 
