@@ -2,6 +2,10 @@
 
 #include "apps/dataset.hpp"
 
+#include <new>
+
+#include "engine/check.hpp"
+
 namespace simsmoe::app {
 
 Corpus open_corpus(const DataConfig& config) {
@@ -22,10 +26,16 @@ std::unique_ptr<Tokenizer> vocabulary_of(const DataConfig& config, const Corpus&
 
 }  // namespace
 
-Dataset::Dataset(const DataConfig& config, std::unique_ptr<Tokenizer> known)
+Dataset::Dataset(const DataConfig& config, std::unique_ptr<Tokenizer> known) try
     : corpus(open_corpus(config)),
       tokenizer(known ? std::move(known) : vocabulary_of(config, corpus)),
       train(*tokenizer, corpus.text(Split::train)),
-      valid(*tokenizer, corpus.text(Split::valid)) {}
+      valid(*tokenizer, corpus.text(Split::valid)) {
+} catch (const std::bad_alloc&) {
+  throw UserError(
+      fmt::format("the text does not fit into memory, where data.vocab = \"{}\" keeps all of it: "
+                  "data.vocab = \"byte\" reads it where it is asked for",
+                  nn::name_of(config.vocab)));
+}
 
 }  // namespace simsmoe::app

@@ -59,7 +59,7 @@ void unpack_gzip(const std::string& source, const std::string& destination) {
   if (error) throw UserError(fmt::format("cannot make the folder {}: {}", folder, error.message()));
   const FolderLock lock(folder, IfLocked::wait);
   if (fs::exists(destination)) return;  // another process was faster
-  const std::string text = unpack(Text::of_file(source), Packing::gzip, source);
+  const std::string text = unpack(Text::of_file(source), Packing::gzip, source, watch("unpacking"));
   const std::string_view pieces[] = {text};
   replace_file(destination, pieces);
 }

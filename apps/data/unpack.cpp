@@ -81,7 +81,7 @@ class XzDecoder {
 };
 
 template <class Decoder>
-std::string decode(const Text& packed, const std::string& name) {
+std::string decode(const Text& packed, const std::string& name, const Watch& watch) {
   constexpr std::size_t kPiece = 1 << 20;
   Decoder decoder;
   std::vector<char> input(kPiece), output(kPiece);
@@ -94,6 +94,7 @@ std::string decode(const Text& packed, const std::string& name) {
       packed.copy(taken, piece);
       taken += piece.size();
       in = piece;
+      if (watch) watch(static_cast<std::int64_t>(taken), static_cast<std::int64_t>(packed.size()));
     }
     std::span<char> left = output;
     state = decoder.step(in, left, taken == packed.size());
@@ -105,12 +106,12 @@ std::string decode(const Text& packed, const std::string& name) {
 
 }  // namespace
 
-std::string unpack(const Text& packed, Packing packing, const std::string& name) try {
+std::string unpack(const Text& packed, Packing packing, const std::string& name, const Watch& watch) try {
   switch (packing) {
     case Packing::gzip:
-      return decode<GzipDecoder>(packed, name);
+      return decode<GzipDecoder>(packed, name, watch);
     case Packing::xz:
-      return decode<XzDecoder>(packed, name);
+      return decode<XzDecoder>(packed, name, watch);
     case Packing::none:
       break;
   }

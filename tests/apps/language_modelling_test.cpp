@@ -9,6 +9,7 @@
 #include <new>
 
 #include "apps/data/compression.hpp"
+#include "apps/data/unpack.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/language_modelling.hpp"
 #include "tests/apps/support.hpp"
@@ -260,6 +261,10 @@ TEST_CASE("long work tells how far it is, and ends where the listener throws") {
   std::string text = small_text();
   while (text.size() < 300'000) text += text;
   const auto size = static_cast<std::int64_t>(text.size());
+  std::string packed;                                                                  // many members
+  const std::string member("\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0", 20);  // of an empty text
+  while (packed.size() < (4 << 20)) packed += member;
+  const std::int64_t piece_of_packed = 1 << 20, packed_size = std::ssize(packed);
   struct Work {
     std::int64_t first, last, total;  // what it is to tell
     std::function<void(const Watch&)> run;
@@ -268,6 +273,8 @@ TEST_CASE("long work tells how far it is, and ends where the listener throws") {
   for (const Work& work :
        {Work{0, (pieces - 1) * piece, size, [&](const Watch& w) { gzip_bits_per_byte(text, w); }},
         Work{0, (pieces - 1) * piece, size, [&](const Watch& w) { xz_bits_per_byte(text, w); }},
+        Work{piece_of_packed, packed_size, packed_size,
+             [&](const Watch& w) { unpack(Text(packed), Packing::gzip, "packed", w); }},
         Work{1, pieces, pieces, [&](const Watch& w) { fingerprint_of(Text(text), kHashedWhole, w); }},
         Work{1, batches.size(), batches.size(),
              [&](const Watch& w) { evaluate(*model.decoder, batches, {.watch = w}); }}}) {
