@@ -9,6 +9,7 @@
 #include "apps/language_modelling.hpp"
 #include "apps/run_folder.hpp"
 #include "engine/log.hpp"
+#include "engine/printable.hpp"
 
 namespace simsmoe::app {
 
@@ -107,10 +108,10 @@ int evaluate_command(Arguments arguments) {
       more += fmt::format(", {:.2f} % of the choices dropped", 100.0 * result.dropped);
     print_result(fmt::format("{}, {:.4f} nats per token, perplexity {:.3f} ({} of {}, step {}{})\n",
                              bits_text(result), result.nats_per_token, std::exp(result.nats_per_token),
-                             extent_text(result), corpus.path(), checkpoint.state.step, more));
+                             extent_text(result), printable(corpus.path()), checkpoint.state.step, more));
     return 0;
   }
-  nlohmann::ordered_json object{{"checkpoint", file},
+  nlohmann::ordered_json object{{"checkpoint", printable(file)},
                                 {"step", checkpoint.state.step},
                                 {"data", corpus.path()},
                                 {"split", split},

@@ -8,6 +8,7 @@
 #include "apps/run_folder.hpp"
 #include "engine/cpu/gemm.hpp"
 #include "engine/parallel_for.hpp"
+#include "engine/printable.hpp"
 
 namespace simsmoe::app {
 
@@ -35,10 +36,10 @@ std::string checkpoint_text(const std::string& file) {
   const Model model(checkpoint.config, tokenizer_of(checkpoint)->vocab_size(), kCpu,
                     std::move(checkpoint.model));
   const nn::Account account = model.decoder->account();
-  std::string text =
-      fmt::format("# {}, trained on {}, step {}, best validation {:.4f} bits per byte, {}\n", file,
-                  checkpoint.config.data.text(), checkpoint.state.step, checkpoint.state.best_score,
-                  checkpoint.optimizer.tensors.empty() ? "without optimizer state" : "with optimizer state");
+  std::string text = fmt::format(
+      "# {}, trained on {}, step {}, best validation {:.4f} bits per byte, {}\n", printable(file),
+      printable(checkpoint.config.data.text()), checkpoint.state.step, checkpoint.state.best_score,
+      checkpoint.optimizer.tensors.empty() ? "without optimizer state" : "with optimizer state");
   text += dump_config(checkpoint.config) + "\n";
   for (const nn::Parameter& parameter : model.store.parameters())
     text += fmt::format("{:<56} {:>20} {:>10}\n", parameter.variable.name(),

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "apps/commands/command_line.hpp"
+#include "apps/data/text.hpp"
 #include "apps/folder_lock.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/training_run.hpp"
@@ -30,7 +31,7 @@ Config new_config(const TrainLine& line, const std::vector<Override>& overrides)
     read_config_file(config, line.config);
   else if (!line.init.empty())
     config = load_run_checkpoint(find_checkpoint(line.init)).config;
-  if (!line.init.empty()) config.train.init = line.init;
+  if (!line.init.empty()) apply_overrides(config, {{"train.init", line.init}});
   apply_overrides(config, overrides);
   if (!config.train.init.empty()) config.train.init = find_checkpoint(config.train.init);
   config.validate();
@@ -124,15 +125,23 @@ void print_if_read(const std::string& text) {
 void print_summary(const Task& task, const std::string& folder) {
   if (const std::string sample = printable(task.sample()); !sample.empty())
     print_if_read(fmt::format("sample      {}\n", sample));
-  print_if_read(fmt::format("run folder  {}\n", folder));
+  print_if_read(fmt::format("run folder  {}\n", printable(folder)));
 }
 
-void print_profile(const std::string& trace_file) {
+void print_profile() {
   profile::stop();
   std::ostringstream table;
   profile::print_table(table);
-  profile::write_chrome_trace(trace_file);
   print_if_read(table.str());
+}
+
+// `train --profile config.toml` forgets the name of the trace.
+void check_trace_file(const std::string& file) {
+  constexpr std::string_view kTrace = "{\"traceEvents\"";
+  if (!std::filesystem::is_regular_file(file) || std::filesystem::file_size(file) == 0) return;
+  const Text text = Text::of_file(file);
+  if (text.bytes(0, std::min(text.size(), kTrace.size())) != kTrace)
+    throw UserError(fmt::format("--profile: {} exists already and is no trace: choose another name", file));
 }
 
 }  // namespace
@@ -161,6 +170,7 @@ int train_command(Arguments arguments) {
   app.footer(config_help());
   if (!parse(app, std::move(arguments))) return 0;
 
+  check_trace_file(line.profile);
   const SignalHandler no_reader(SIGPIPE, SIG_IGN);  // `| head` ends no training
   std::optional<InterruptRequests> interrupts;      // from when there is something to be saved
   std::optional<FolderLock> lock;
@@ -191,7 +201,8 @@ int train_command(Arguments arguments) {
   announce(*trainer, path);
   if (!line.profile.empty()) profile::start(true);
   const bool trained = run->run();
-  if (!line.profile.empty()) print_profile(line.profile);
+  if (!line.profile.empty()) print_profile();
+  int exit_code = 0;
   std::string place = "at";
   try {
     if (!trained) throw Interrupted();
@@ -202,9 +213,11 @@ int train_command(Arguments arguments) {
   } catch (const Interrupted&) {
     log_info("interrupted {} step {}; go on with: simsmoe_app train --resume {}", place,
              trainer->state().step, path);
-    return kInterruptedExitCode;
+    exit_code = kInterruptedExitCode;
   }
-  return 0;
+  if (!line.profile.empty())
+    profile::write_chrome_trace(line.profile);  // last: where it fails, all else is done
+  return exit_code;
 }
 
 }  // namespace simsmoe::app

@@ -16,6 +16,7 @@
 #include "engine/check.hpp"
 #include "engine/file.hpp"
 #include "engine/log.hpp"
+#include "engine/utf8.hpp"
 
 namespace simsmoe::app {
 
@@ -43,6 +44,9 @@ std::vector<std::string> matches(const std::string& pattern) {
     if (!fs::is_directory(found.gl_pathv[i])) files.emplace_back(found.gl_pathv[i]);
   ::globfree(&found);
   if (files.empty()) throw UserError(fmt::format("there is no file {}", pattern));
+  for (const std::string& file : files)  // a manifest names them
+    if (!is_utf8(file))
+      throw UserError(fmt::format("the name {} is not UTF-8: rename it, or leave it out", file));
   return files;
 }
 
@@ -80,9 +84,11 @@ Text open_one(const std::string& name, bool keep_open) {
     throw UserError(fmt::format("cannot read {}: {}", name, std::strerror(errno)));
   if (S_ISDIR(status.st_mode))
     throw UserError(fmt::format("{} is a folder; {} takes its files", name, (fs::path(name) / "*").string()));
-  if (S_ISREG(status.st_mode)) return Text::of_file(name, keep_open);
+  // Those of /proc have no size and something to read all the same.
+  const bool made_when_read = S_ISREG(status.st_mode) && status.st_size == 0;
+  if (S_ISREG(status.st_mode) && !made_when_read) return Text::of_file(name, keep_open);
   const Descriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!is_stream(status, file)) throw UserError(fmt::format("{} is not a file", name));
+  if (!made_when_read && !is_stream(status, file)) throw UserError(fmt::format("{} is not a file", name));
   return read_stream(file, name);
 }
 
@@ -91,7 +97,7 @@ Text unpacked(Text text, const std::string& name) {
   const auto beginning = [&] { return text.bytes(0, std::min(text.size(), kTellingBytes)); };
   if (const Packing packing = packing_of(beginning()); packing != Packing::none) {
     log_info("{}: unpacking {}", name, kind_of(beginning()).name);
-    text = Text(unpack(text, packing, name));
+    text = Text(unpack(text, packing, name, watch("unpacking")));
   }
   const TextKind kind = kind_of(beginning());
   if (!kind.name.empty())

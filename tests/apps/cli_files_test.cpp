@@ -305,3 +305,35 @@ TEST_CASE("what is no checkpoint is called that") {
   place.folder.file("foreign", bytes + foreign + "x");
   place.refused({"evaluate", "foreign"}, "foreign: there is no checksum: it was not written by this program");
 }
+
+TEST_CASE("whatever a file is called, its name harms neither terminal nor JSON") {
+  const Workplace place(true);
+  fs::copy_file(place.folder / "text", place.folder / "re\x1b[31md");
+  const std::string shown = "re\\x1b[31md", raw = "re\x1b[31md";
+  CHECK(contains(place.run({"evaluate", "run", raw}).out, shown));
+  CHECK(contains(place.run({"train", "tiny.toml", "--out", raw + "-run"}).out, "run folder  " + shown));
+  const std::string information = place.run({"info", raw + "-run"}).out;
+  CHECK(contains(information, shown));
+  CHECK_FALSE(contains(information, "\x1b"));
+  fs::rename(place.folder / "run", place.folder / "r\xff");
+  CHECK(json::parse(place.run({"evaluate", "r\xff", "--json"}).out)["checkpoint"] ==
+        "r\\xff/checkpoints/best.safetensors");
+  place.refused({"train", "tiny.toml", "--init", "r\xff"}, "--train.init: expected a text");
+  fs::copy_file(place.folder / "text", place.folder / "t\xff");
+  place.refused({"train", "tiny.toml", "--data.path=t*", "--out", "new"},
+                "data.path: the name t\\xff is not UTF-8");
+  CHECK_FALSE(fs::exists(place.folder / "new"));
+}
+
+TEST_CASE("--profile takes no file that is no trace, and costs no validation where it cannot be written") {
+  const Workplace place;
+  const std::string mine = read_file(place.folder / "tiny.toml");
+  place.refused({"train", "--profile", "tiny.toml"}, "--profile: tiny.toml exists already and is no trace");
+  CHECK(read_file(place.folder / "tiny.toml") == mine);
+  const ProgramResult failed = place.run({"train", "tiny.toml", "--out", "run", "--profile", "no/trace"});
+  CHECK(failed.exit_code == 1);
+  CHECK(contains(failed.out, "\nvalidation  "));
+  CHECK(fs::exists(place.folder / "run/result.json"));
+  for (const char* out : {"a", "b"})  // a trace is replaced by the next one
+    CHECK(place.run({"train", "tiny.toml", "--out", out, "--profile", "trace"}).exit_code == 0);
+}

@@ -122,6 +122,9 @@ TEST_CASE("names, commas and patterns stand for files in order") {
     CHECK_THROWS_WITH_AS(open_text_files(paths), doctest::Contains(message.c_str()), UserError);
   };
   refused(at("x*"), "there is no file " + at("x*"));
+  folder.file("q\xff", "not UTF-8");
+  refused(at("q*"), "is not UTF-8");
+  CHECK(read("/proc/self/comm") == read_file("/proc/self/comm"));  // a file without a size
   refused(at("aa*"), "there is no file " + at("aa*"));
   refused(at("x"), "cannot read " + at("x"));
   refused(at("a") + ",", "nothing before or behind a comma");
