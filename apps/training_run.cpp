@@ -77,7 +77,9 @@ bool TrainingRun::run() {
 
 bool TrainingRun::finish_step() {
   const std::string line = trainer_.take_unfinished_line();
-  return !line.empty() && with_last_good([&] { return after_step(Json::parse(line)); });
+  if (line.empty()) return false;
+  log_info("step {}  goes on with what an interrupt put off", trainer_.state().step);
+  return with_last_good([&] { return after_step(Json::parse(line)); });
 }
 
 bool TrainingRun::step() {

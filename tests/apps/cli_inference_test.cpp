@@ -153,4 +153,13 @@ TEST_CASE("a limit on memory that only the compressors exceed fails no run") {
   CHECK(says(result.out, "\nxz -9e      left out: not enough memory\n"));
   CHECK(says(result.out, "\nrun folder  run\n"));
 }
+
+TEST_CASE("characters of a text that does not fit into memory: the key that helps is named") {
+  const Workplace place;
+  std::filesystem::resize_file(place.folder / "text", std::uintmax_t{1} << 32);
+  const ProgramResult result =
+      place.shell("ulimit -v 1000000; $app train tiny.toml --out run --threads 1 --data.vocab=char");
+  CHECK(result.exit_code == 2);
+  CHECK(says(result.err, "data.vocab = \"byte\" reads it where it is asked for"));
+}
 #endif
