@@ -3,11 +3,13 @@
 #include "apps/config_io.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
 #include <toml++/toml.h>
 
+#include "apps/data/text_kind.hpp"
 #include "engine/check.hpp"
 #include "engine/file.hpp"
 #include "engine/utf8.hpp"
@@ -146,7 +148,16 @@ std::size_t read_config(Config& config, std::string_view toml, const std::string
 
 void read_config_file(Config& config, const std::string& path) {
   const std::string source = path == "-" ? "standard input" : path;
-  if (read_config(config, read_input(path), source) == 0)
+  if (std::filesystem::is_directory(path))
+    throw UserError(fmt::format(
+        "{} is a folder: expected a configuration file; train --resume goes on with a run, and train --init "
+        "begins with its parameters",
+        path));
+  const std::string text = read_input(path);
+  if (const TextKind kind = kind_of(std::string_view(text).substr(0, kTellingBytes)); !kind.name.empty())
+    throw UserError(fmt::format("{} is {}: expected a configuration file in TOML{}{}", source, kind.name,
+                                kind.advice.empty() ? "" : "; ", kind.advice));
+  if (read_config(config, text, source) == 0)
     throw UserError(fmt::format("{} sets no key; to train with the defaults, leave it out", source));
 }
 

@@ -306,6 +306,16 @@ TEST_CASE("what is no checkpoint is called that") {
   place.refused({"evaluate", "foreign"}, "foreign: there is no checksum: it was not written by this program");
 }
 
+TEST_CASE("what is no configuration is called what it is") {
+  const Workplace place(true);
+  place.refused({"train", "run"}, "run is a folder: expected a configuration file; train --resume goes on");
+  place.refused({"train", "run/checkpoints/last.safetensors"},
+                "last.safetensors is binary data (it has zero bytes): expected a configuration file in TOML");
+  const ProgramResult wide = place.shell("iconv -t UTF-16 tiny.toml > wide.toml; $app train wide.toml");
+  CHECK(contains(wide.err,
+                 "wide.toml is UTF-16 text: expected a configuration file in TOML; convert it first"));
+}
+
 TEST_CASE("whatever a file is called, its name harms neither terminal nor JSON") {
   const Workplace place(true);
   fs::copy_file(place.folder / "text", place.folder / "re\x1b[31md");
