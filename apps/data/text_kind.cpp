@@ -54,12 +54,14 @@ bool stands_at(std::string_view beginning, std::size_t place, std::string_view b
   return beginning.size() >= place && beginning.substr(place).starts_with(bytes);
 }
 
-// Text has no zero bytes. In UTF-16 of Latin letters every other byte is one, and no two neighbours are.
+// Text has no zero bytes. In UTF-16 of Latin letters every other byte is one; of other letters, spaces and line breaks
+// have them, which are all at even or all at odd places: not by chance when there are many.
 TextKind by_zero_bytes(std::string_view beginning) {
   std::array<std::size_t, 2> zeros{};  // at even and at odd places
   for (std::size_t i = 0; i < beginning.size(); ++i) zeros[i % 2] += beginning[i] == '\0' ? 1 : 0;
+  constexpr std::size_t kNotByChance = 16;
   const auto [few, many] = std::ranges::minmax(zeros);
-  if (few == 0 && 4 * many > beginning.size()) return {"UTF-16 text", kToUtf8};
+  if (few == 0 && (4 * many > beginning.size() || many >= kNotByChance)) return {"UTF-16 text", kToUtf8};
   if (many > 0) return {"binary data (it has zero bytes)"};
   return {};
 }

@@ -172,8 +172,12 @@ TEST_CASE("packed texts are read whole or not at all") {
 TEST_CASE("files that are no text are named") {
   const TemporaryFolder folder;
   folder.file("text", digits(5000));
+  std::string greek;
+  for (int i = 0; i < 40; ++i) greek += "\u03b1\u03b2\u03b3\u03b4\u03b5 ";
+  folder.file("greek", greek);
   shell(folder,
-        "tar cf t.tar text; gzip -k text; xz -k text; iconv -t UTF-16 text > wide; iconv -t UTF-16LE text > "
+        "iconv -f UTF-8 -t UTF-16LE greek > greek-le; tar cf t.tar text; gzip -k text; xz -k text; iconv -t "
+        "UTF-16 text > wide; iconv -t UTF-16LE text > "
         "le; "
         "iconv -t UTF-16BE text > be; iconv -t UTF-32 text > wider; cp /bin/true elf");
   for (const auto& [file, name] : std::map<std::string, std::string>{{"t.tar", "a tar archive"},
@@ -182,6 +186,8 @@ TEST_CASE("files that are no text are named") {
                                                                      {"wide", "UTF-16 text"},
                                                                      {"le", "UTF-16 text"},
                                                                      {"be", "UTF-16 text"},
+                                                                     {"greek", ""},
+                                                                     {"greek-le", "UTF-16 text"},
                                                                      {"wider", "UTF-32 text"},
                                                                      {"elf", "an ELF program or library"}})
     CHECK_MESSAGE(kind_of(read_file(folder / file).substr(0, kTellingBytes)).name == name, file);
