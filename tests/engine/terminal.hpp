@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -44,10 +45,20 @@ class Terminal {
 
   // What was written since the last call; less than what a terminal keeps, or the writer waits.
   std::string text() const {
+    constexpr char kEnd = '\x1d';  // what is written arrives in its order, in pieces, later: this comes last
     std::fflush(stderr);
-    std::string all(4096, 0);
-    const auto size = ::read(mine_, all.data(), all.size());
-    return all.substr(0, size > 0 ? static_cast<std::size_t>(size) : 0);
+    REQUIRE(::write(2, &kEnd, 1) == 1);
+    std::string all;
+    while (!all.ends_with(kEnd)) {
+      pollfd arrival{.fd = mine_, .events = POLLIN, .revents = 0};
+      REQUIRE(::poll(&arrival, 1, 10'000) == 1);
+      char piece[4096];
+      const auto size = ::read(mine_, piece, sizeof piece);
+      REQUIRE(size > 0);
+      all.append(piece, static_cast<std::size_t>(size));
+    }
+    all.pop_back();
+    return all;
   }
 
  private:
