@@ -37,6 +37,8 @@ class StatefulOptimizer : public Optimizer {
               "[optimizer] made for {} parameters, the store has {}", slots_.size(),
               store.parameters().size());
     ++steps_.host<std::int64_t>().front();
+    // No update, so nothing that counts one. On another device a look would stall it.
+    if (gradient_scale.defined() && gradient_scale.device().is_cpu() && !all_finite(gradient_scale)) return;
     std::vector<Update> updates;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const Parameter& parameter = store.parameters()[i];

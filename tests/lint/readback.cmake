@@ -16,7 +16,7 @@ set(allowed
   "nn/context.cpp 1 logging"
   "nn/decoder_state.cpp 2 loading"
   "nn/metrics.cpp 2 logging: where it is done"
-  "nn/optimizer.cpp 3 the number of steps, and that of the updates of each parameter, kept on the host"
+  "nn/optimizer.cpp 4 the number of steps, and that of the updates of each parameter, kept on the host; a scale that is there"
 )
 
 source_files(files nn moe)

@@ -2,6 +2,8 @@
 
 #include "nn/optimizer.hpp"
 
+#include <cmath>
+
 #include "nn/init.hpp"
 #include "tests/nn/helpers.hpp"
 
@@ -98,6 +100,23 @@ TEST_CASE("a parameter without a gradient stays as it is") {
   f.optimizer->step(f.store, 0.1);
   CHECK(same_bits(bias, f.bias.value()));
   CHECK_FALSE(same_bits(weight, f.weight.value()));
+}
+
+TEST_CASE(
+    "adam: a step that changed nothing, for its gradients were not finite, does not count as an update") {
+  Fixture skips({}), never({});
+  const auto step = [](Fixture& f, int gradient, double scale) {
+    f.set_gradients(gradient);
+    f.optimizer->step(f.store, 0.1, Tensor::scalar(scale));
+  };
+  step(skips, 1, 1.0);
+  step(never, 1, 1.0);
+  for (const double scale : {std::nan(""), HUGE_VAL, -HUGE_VAL}) step(skips, 2, scale);
+  step(skips, 3, 0.5);
+  step(never, 3, 0.5);
+  CHECK(same_bits(skips.weight.value(), never.weight.value()));
+  CHECK(same_bits(skips.bias.value(), never.bias.value()));
+  CHECK(skips.optimizer->steps() == 5);
 }
 
 TEST_CASE("adam: a gradient now and then moves a parameter by lr, as one in every step does") {
