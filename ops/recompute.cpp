@@ -24,8 +24,12 @@ Variables recompute(const Variable& x, const std::function<Variables(const Varia
   std::vector<Tensor> outputs;
   {
     const TapePause pause;
-    for (const Variable& y : f(x.detach())) outputs.push_back(y.value());
-    if (pause.missed()) inputs.push_back(anchor(x.device()));
+    bool teaches = false;  // a parameter: it was read, or is itself a result
+    for (const Variable& y : f(x.detach())) {
+      outputs.push_back(y.value());
+      teaches = teaches || y.requires_grad();
+    }
+    if (teaches || pause.missed()) inputs.push_back(anchor(x.device()));
   }
   //  With y = f(x) again on an inner tape: dx and the gradients of the parameters by its backward pass from dy
   return record("recompute", inputs, outputs,

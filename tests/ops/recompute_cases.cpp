@@ -44,6 +44,13 @@ SMX_CASES(recompute) {
     });
     return ops::add(ops::mul(ops::mul(y[0], y[1]), y[2]), nothing(x));
   };
+  // A weight as it is, which no op has read.
+  const auto weight_alone = [](const Variables& x) {
+    const Variables y = ops::recompute(x[0], [w = x[1]](const Variable& in) {
+      return Variables{ops::abs(in), w};
+    });
+    return ops::add(y[0], y[1]);
+  };
   const auto beside = [alone](const Variables& x) { return ops::add(alone(x), x[0]); };
   add("recompute", "3x7", {rand({3, 7})}, alone);
   add("recompute", "scalar", {rand({})}, alone);
@@ -51,6 +58,9 @@ SMX_CASES(recompute) {
   add("recompute", "a weight within", {rand({5, 4}), optional(rand({4, 4}))}, with_weight);
   add("recompute", "the input alone is constant", {constant(rand({5, 4})), optional(rand({4, 4}))},
       with_weight);
+  add("recompute", "a weight among the results", {rand({2, 6}), optional(rand({6}))}, weight_alone);
+  add("recompute", "a weight among the results of a constant", {constant(rand({2, 6})), optional(rand({6}))},
+      weight_alone);
   add("recompute", "two results", {rand({6})}, two_results);
   add("recompute", "one result twice", {rand({6})}, one_twice);
   add("recompute", "nothing", {rand({6})}, nothing);
