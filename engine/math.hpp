@@ -22,10 +22,10 @@ SMX_HOST_DEVICE inline float erf(float x) { return ::erff(x); }
 SMX_HOST_DEVICE inline float sqrt(float x) { return ::sqrtf(x); }
 #else
 // exp(x) = 2^n * exp(r) with n = round(x / ln 2) and |r| <= ln(2)/2. Overflows to infinity above 88.72;
-// results below the smallest normal float (x < -87.33) are flushed to 0.
+// below -87.33 results are denormal, below -103.97 they are 0.
 SMX_HOST_DEVICE inline float exp(float x) {
   const float clamped =
-      x > -87.33654f ? (x < 88.72283f ? x : 88.72283f) : -87.33654f;  // NaN too becomes finite
+      x > -103.97208f ? (x < 88.72283f ? x : 88.72283f) : -103.97208f;  // NaN too becomes finite
   const float shifted =
       clamped * 1.44269504088896341f + 12582912.0f;  // adding 1.5 * 2^23 rounds to an integer
   const float n = shifted - 12582912.0f;
@@ -38,11 +38,11 @@ SMX_HOST_DEVICE inline float exp(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  // 2^n in two factors, as 2^128 is no float
+  // 2^n in two factors, as 2^128 and 2^-150 are no floats; the second product alone rounds
   const std::int32_t k = static_cast<std::int32_t>(n), half = k >> 1;
   const float a = std::bit_cast<float>((half + 127) << 23), b = std::bit_cast<float>((k - half + 127) << 23);
   const float y = p * a * b;
-  const float bounded = x < -87.33654f ? 0.0f : (x > 88.72283f ? HUGE_VALF : y);
+  const float bounded = x < -103.97208f ? 0.0f : (x > 88.72283f ? HUGE_VALF : y);
   return x != x ? x : bounded;
 }
 

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "ops/binary.hpp"
 #include "ops/compare.hpp"
 #include "ops/operators.hpp"
@@ -177,4 +179,18 @@ TEST_CASE("where chooses, and what was not chosen sees nothing, not even NaN") {
   CHECK(gradient(chosen, b, {kNaN, 3, 4, kInf}) == Doubles{7});
   const Tensor column = Tensor::from(Bytes{1, 0}, {2, 1});
   CHECK(values_of(ops::where(column, a, b)) == Doubles{1, 2, 3, 4, 10, 10, 10, 10});
+}
+
+TEST_CASE("tails keep their digits where an exponential below them is denormal in f32") {
+  const Doubles at{-88, -90, -95, -100};
+  const Variable x = leaf(at, {4}, DType::f32);
+  const Doubles exp = values_of(ops::exp(x)), sigmoid = values_of(ops::sigmoid(x)),
+                softplus = values_of(ops::softplus(x)), silu = values_of(ops::silu(x)),
+                slope = gradient([&] { return ops::silu(x); }, x);
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    const double e = std::exp(at[i]), unit = 0x1p-149;
+    for (const double value : {exp[i], sigmoid[i], softplus[i]}) CHECK(std::abs(value - e) <= unit);
+    CHECK(std::abs(silu[i] - at[i] * e) <= -at[i] * unit);
+    CHECK(std::abs(slope[i] - (1 + at[i]) * e) <= -at[i] * unit);
+  }
 }
