@@ -44,6 +44,7 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
   result.windows_of_text = batches.windows_of_text();
   std::vector<Tensor> means;  // read together
   std::vector<double> counted;
+  std::int64_t bytes = 0;
   for (std::int64_t i = 0; i < batches.size(); ++i) {
     const Batch batch = batches.at(i);
     const std::int64_t rows = batch.tokens.numel(), length = batch.tokens.size(1);
@@ -60,6 +61,7 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
     means.push_back(mean.value());
     counted.push_back(static_cast<double>(batch.counted));
     result.tokens += batch.counted;
+    bytes += batch.bytes;
     result.windows += (batch.counted + length - 1) / length;
     result.metrics.merge(ctx.metrics);
     if (options.watch) options.watch(i + 1, batches.size());
@@ -67,7 +69,8 @@ Evaluation evaluate(const nn::Decoder& decoder, const EvaluationBatches& batches
   const std::vector<double> values = nn::read_scalars(means);
   const double nats = std::inner_product(values.begin(), values.end(), counted.begin(), 0.0);
   result.nats_per_token = nats / static_cast<double>(result.tokens);
-  result.bits_per_byte = bits_per_byte(result.nats_per_token, batches.text().bytes_per_token());
+  result.bits_per_byte =
+      bits_per_byte(result.nats_per_token, static_cast<double>(bytes) / static_cast<double>(result.tokens));
   if (batches.text().kind() == TokenKind::character)
     result.bits_per_character = bits_per_byte(result.nats_per_token, 1.0);
   if (options.count_experts) {

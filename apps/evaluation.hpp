@@ -12,7 +12,7 @@ namespace simsmoe::app {
 
 struct Evaluation {
   double nats_per_token = 0.0;
-  double bits_per_byte = 0.0;  // nats_per_token / ln 2 / bytes per token
+  double bits_per_byte = 0.0;  // nats_per_token / ln 2 / bytes per predicted token
   // nats_per_token / ln 2, where a token is a character. Of multi-byte text it is not bits_per_byte.
   std::optional<double> bits_per_character = {};
   std::int64_t tokens = 0, tokens_of_text = 0;    // predicted, and how many there are

@@ -67,7 +67,8 @@ Variable LanguageModelling::loss(std::uint64_t number, nn::ForwardContext& ctx) 
     const auto add = [&](const std::string& name, double factor) {
       ctx.metrics.add("train", name, loss.value(), nn::Combine::per_pass, factor);
     };
-    add(score_name(), bits_per_byte(1.0, data_.train.bytes_per_token()));
+    add(score_name(),
+        bits_per_byte(1.0, static_cast<double>(batch.bytes) / static_cast<double>(batch.counted)));
     if (data_.train.kind() == TokenKind::character) add("bpc", bits_per_byte(1.0, 1.0));
   }
   return loss;

@@ -44,10 +44,11 @@ void fill_row(const TokenSequence& tokens, std::int64_t start, std::int64_t coun
   std::copy_n(ids.begin(), filled, x.begin());
   std::copy_n(ids.begin() + 1, filled, y.begin());
   batch.counted += count;
+  batch.bytes += tokens.bytes(std::span(ids).subspan(1));
 }
 
 Batch empty_batch(std::int64_t rows, std::int64_t length) {
-  return {Tensor::empty({rows, length}, DType::i32), Tensor::empty({rows, length}, DType::i32), 0};
+  return {Tensor::empty({rows, length}, DType::i32), Tensor::empty({rows, length}, DType::i32)};
 }
 
 }  // namespace

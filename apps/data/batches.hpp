@@ -14,6 +14,7 @@ struct Batch {
   Tensor tokens;             // i32 [B, T]
   Tensor targets;            // i32 [B, T]: the next token of each; kIgnoredTarget where there is none
   std::int64_t counted = 0;  // targets that are not ignored
+  std::int64_t bytes = 0;    // of text that these stand for
 };
 
 inline constexpr std::int64_t kIgnoredTarget = -1;

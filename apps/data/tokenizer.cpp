@@ -146,11 +146,20 @@ TokenSequence::TokenSequence(const Tokenizer& tokenizer, const Text& text)
   const std::string bytes = text.bytes();
   const std::string_view whole = whole_characters(bytes);
   ids_ = tokenizer.encode(whole);
+  for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    bytes_of_id_.push_back(static_cast<std::uint8_t>(tokenizer.decode({&id, 1}).size()));
   bytes_ = static_cast<std::int64_t>(whole.size());
 }
 
 std::int64_t TokenSequence::size() const {
   return kind_ == TokenKind::byte ? bytes_ : static_cast<std::int64_t>(ids_.size());
+}
+
+std::int64_t TokenSequence::bytes(std::span<const std::int32_t> ids) const {
+  if (kind_ == TokenKind::byte) return std::ssize(ids);
+  std::int64_t sum = 0;
+  for (const std::int32_t id : ids) sum += bytes_of_id_.at(static_cast<std::size_t>(id));
+  return sum;
 }
 
 double TokenSequence::bytes_per_token() const {

@@ -46,6 +46,7 @@ class TokenSequence {
   TokenKind kind() const { return kind_; }
   std::int64_t size() const;  // in tokens
   std::int64_t bytes() const { return bytes_; }
+  std::int64_t bytes(std::span<const std::int32_t> ids) const;       // that these stand for
   double bytes_per_token() const;                                    // 1 for the byte vocabulary
   void copy(std::int64_t begin, std::span<std::int32_t> out) const;  // out.size() ids from `begin`
 
@@ -53,6 +54,7 @@ class TokenSequence {
   TokenKind kind_;
   Text text_;                      // of the byte vocabulary
   std::vector<std::int32_t> ids_;  // of another one
+  std::vector<std::uint8_t> bytes_of_id_;
   std::int64_t bytes_;
 };
 

@@ -58,10 +58,21 @@ TEST_CASE("language modelling: bits per byte count the bytes of a token, bits pe
   const TemporaryFolder folder;
   const Config config = accented_config(folder);
   const LanguageModelling task(config, kCpu);
+  const TrainingBatches batches(task.data().train, config.train.batch, config.train.seq,
+                                static_cast<std::uint64_t>(config.train.seed));
+  std::uint64_t number = 0;  // of a batch with a character of two bytes
+  double bytes = 1.0;
+  for (; bytes == 1.0; ++number) {
+    REQUIRE(number < 100);
+    const std::vector<std::int32_t> targets = batches.at(number).targets.to_vector<std::int32_t>();
+    bytes = static_cast<double>(task.data().tokenizer->decode(targets).size()) /
+            static_cast<double>(targets.size());
+  }
   nn::ForwardContext ctx;
   ctx.training = ctx.collect_metrics = true;
-  const double loss = task.loss(0, ctx).value().item(), bytes = task.data().train.bytes_per_token();
+  const double loss = task.loss(number - 1, ctx).value().item();
   CHECK(bytes > 1.0);
+  CHECK(bytes != task.data().train.bytes_per_token());
   CHECK(ctx.metrics.read().at("train/bpb") == doctest::Approx(loss / std::log(2.0) / bytes).epsilon(1e-6));
   CHECK(ctx.metrics.read().at("train/bpc") == doctest::Approx(loss / std::log(2.0)).epsilon(1e-6));
   ctx = {};
@@ -82,8 +93,7 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
   CHECK(values.at("valid/tokens") == 64.0);
   CHECK(of_all.at("valid/tokens") == static_cast<double>(task.data().valid.size() - 1));
   CHECK(values.at("valid/bpb") == part.score);
-  CHECK(part.score ==
-        doctest::Approx(values.at("valid/loss") / std::log(2.0) / task.data().valid.bytes_per_token()));
+  CHECK(part.score < values.at("valid/bpc"));
   CHECK(values.at("valid/bpc") == doctest::Approx(values.at("valid/loss") / std::log(2.0)));
   CHECK(values.at("valid/perplexity") == doctest::Approx(std::exp(values.at("valid/loss"))));
   CHECK(part.summary == fmt::format("validation {:.4f} bits per byte, {:.4f} bits per character", part.score,
@@ -94,6 +104,25 @@ TEST_CASE("language modelling: a validation reports loss, score, tokens and how 
   CHECK(values.at("valid/expert_cka") == doctest::Approx((first + second) / 2.0));
   config.train.compare_experts = false;
   CHECK_FALSE(LanguageModelling(config, kCpu).validate().metrics.read().contains("valid/expert_cka"));
+}
+
+TEST_CASE("evaluation: bits per byte divide by the bytes of the windows that were read") {
+  const TemporaryFolder folder;
+  const Config config = accented_config(folder);
+  const Dataset data(config.data);
+  const Model model(config, data.tokenizer->vocab_size(), kCpu);
+  const std::string plain(12, 'o'),
+      wide = "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9";
+  const auto ratio = [&](const std::string& text, std::int64_t batches) {
+    const TokenSequence tokens(*data.tokenizer, text);
+    const Evaluation result = evaluate(*model.decoder, EvaluationBatches(tokens, 1, 4, batches), {});
+    return *result.bits_per_character / result.bits_per_byte;
+  };
+  CHECK(ratio(plain + wide, 1) == doctest::Approx(1.0));  // the first window
+  CHECK(ratio(wide + plain, 1) == doctest::Approx(2.0));
+  CHECK(ratio(plain + wide, 0) == doctest::Approx(35.0 / 23.0));  // no token predicts the first one
+  CHECK(ratio(wide + plain, 0) == doctest::Approx(34.0 / 23.0));
+  CHECK(ratio("o\u00e9", 0) == doctest::Approx(2.0));
 }
 
 TEST_CASE("language modelling: where a token is a byte there are no bits per character") {
