@@ -26,7 +26,16 @@ Variable centred(const Variable& k) {
   return ops::add(ops::sub(ops::sub(k, ops::mean(k, 1, true)), columns), ops::mean(columns));
 }
 
-// The Gram matrix up to a constant that vanishes when centred: K for the linear kernel of centred rows, K - 1 for rbf.
+// Whether all rows are so far from each other that K has more digits off the diagonal than K - 1. Without a diagonal
+// only: K_ii = 1.
+bool far_apart(const Variable& exponent) {
+  constexpr double kHalf = -0.693147180559945309;
+  const Variable off_diagonal = ops::with_diagonal(exponent.detach(), std::numeric_limits<double>::lowest());
+  return nn::read_scalars({ops::max(off_diagonal).value()})[0] < kHalf;
+}
+
+// The Gram matrix up to a constant that vanishes when centred: K for the linear kernel of centred rows, K - 1 for rbf, or
+// K, which ever keeps the digits.
 struct Gram {
   Variable k;          // [n, n]
   Tensor mean_kernel;  // f64 [], of rbf
@@ -39,9 +48,10 @@ Gram gram(const Variable& x, const CkaOptions& options) {
       options.kernel == CkaKernel::rbf
           ? ops::scale(distances, -0.5 / (options.sigma * options.sigma))
           : ops::div(ops::scale(distances, -0.5), Variable(ops::median_above_diagonal(distances.value())));
-  const Variable k = ops::expm1(exponent);
+  const bool small = options.debiased && far_apart(exponent);
+  const Variable k = small ? ops::with_diagonal(ops::exp(exponent), 0.0) : ops::expm1(exponent);
   const double off_diagonal = static_cast<double>(x.size(0) * (x.size(0) - 1));
-  return {k, ops::scale(ops::sum(k.detach()), 1.0 / off_diagonal, 1.0).value()};
+  return {k, ops::scale(ops::sum(k.detach()), 1.0 / off_diagonal, small ? 0.0 : 1.0).value()};
 }
 
 // The U-centred matrix, with K_ii = 0 (Szekely and Rizzo 2014, eq. 2.1): off the diagonal

@@ -13,7 +13,8 @@
 //
 // Everything is computed in f64 whatever the inputs, with O(n^2) time and memory (linear, biased, p and q < n: O(npq)
 // and no Gram matrix). Distances are taken from differences, so equal rows are at 0 exactly, and the rbf kernel is kept
-// as expm1(-d^2/2sigma^2): a kernel near 1 everywhere would lose its digits, and constants vanish in both estimators.
+// as expm1(-d^2/2sigma^2): a kernel near 1 everywhere would lose its digits, and constants vanish in both estimators. One
+// that is small everywhere off the diagonal is kept as it is where the diagonal does not count (debiased).
 // Gradients come by composition of ops.
 
 #include "engine/tape.hpp"

@@ -4,7 +4,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 
 # file, how often, why
 set(allowed
-  "moe/cka.cpp 2 whether a comparison has a value, and a measurement: both only now and then"
+  "moe/cka.cpp 3 whether a comparison has a value, how its kernel keeps its digits, and a measurement: only now and then"
   "moe/dispatch_plan.cpp 2 the counts of a plan: grouped products need the offsets on the host"
   "moe/expert_cka.cpp 2 a measurement, at validations only"
   "moe/experts.cpp 2 an initialiser"

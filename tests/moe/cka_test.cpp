@@ -83,13 +83,14 @@ TEST_CASE("golden gradient of the first row") {
 
 TEST_CASE("numeric gradient of every kernel and estimator, more rows than columns and fewer") {
   for (const std::int64_t n : {6, 12})
-    for (const CkaKernel kernel : {CkaKernel::linear, CkaKernel::rbf})
+    for (const double sigma : {0.0, 2.0, 0.6})  // 0: the linear kernel
       for (const bool unbiased : {false, true}) {
+        const CkaKernel kernel = sigma > 0.0 ? CkaKernel::rbf : CkaKernel::linear;
         CAPTURE(n);
-        CAPTURE(static_cast<int>(kernel));
+        CAPTURE(sigma);
         CAPTURE(unbiased);
         const Variable x(draw({n, 8}, "x"), true, "x"), y(draw({n, 5}, "y"), true, "y");
-        const CkaOptions options{.kernel = kernel, .sigma = 2.0, .debiased = unbiased};
+        const CkaOptions options{.kernel = kernel, .sigma = sigma, .debiased = unbiased};
         const auto report = testing::gradcheck([&] { return cka(x, y, options).value; }, {x, y});
         CHECK_MESSAGE(report.passed, report.to_string());
       }
@@ -162,9 +163,9 @@ namespace {
 
 using Rows = std::vector<std::vector<double>>;
 
-// CKA as its definition has it, one number at a time: K_ij = exp(-d_ij / (2 m)), m the lower median of the positive
-// distances over i < j; the plain estimator by double centring, the debiased one as Song et al. 2012 write it.
-double plain_cka(const Rows& x, const Rows& y, bool unbiased) {
+// CKA as its definition has it, one number at a time: K_ij = exp(-d_ij / (2 m)), m = sigma^2 or, where sigma is 0, the lower
+// median of the positive distances over i < j; the plain estimator by double centring, the debiased one as Song et al. 2012 write it.
+double plain_cka(const Rows& x, const Rows& y, bool unbiased, double sigma = 0.0) {
   const std::size_t n = x.size();
   const auto gram = [&](const Rows& rows) {
     Rows k(n, std::vector<double>(n, 0.0));
@@ -176,7 +177,7 @@ double plain_cka(const Rows& x, const Rows& y, bool unbiased) {
         if (i < j && k[i][j] > 0.0) positive.push_back(k[i][j]);
       }
     std::ranges::sort(positive);
-    const double median = positive[(positive.size() - 1) / 2];
+    const double median = sigma > 0.0 ? sigma * sigma : positive[(positive.size() - 1) / 2];
     std::vector<double> sums(n, 0.0);
     double all = 0.0;
     for (std::size_t i = 0; i < n; ++i)
@@ -233,6 +234,27 @@ TEST_CASE("the median kernel against a plain loop in a thousand draws, whatever 
       CHECK(std::abs(forward - expected) < 1e-12);
       CHECK(std::abs(forward - backward) < 1e-12);
     }
+  }
+}
+
+TEST_CASE("a narrow kernel, small between any two rows, keeps its digits in the debiased estimator") {
+  for (std::uint64_t draw = 0; draw < 100; ++draw) {
+    CAPTURE(draw);
+    const std::size_t n = 4 + draw % 12, p = 10;
+    Rows x(n), y(n);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t c = 0; c < p; ++c) {
+        x[i].push_back(random_normal({5, 1}, draw, i * p + c));
+        y[i].push_back(random_normal({6, 1}, draw, i * p + c));
+      }
+    const Rows reversed_x(x.rbegin(), x.rend()), reversed_y(y.rbegin(), y.rend());
+    const Cka forward = cka(matrix(x), matrix(y), debiased(kRbf)),
+              backward = cka(matrix(reversed_x), matrix(reversed_y), debiased(kRbf));
+    if (!forward.value.defined()) continue;  // it hardly varies
+    CHECK(std::abs(item(forward.value) - plain_cka(x, y, true, kRbf.sigma)) < 1e-12);
+    CHECK(std::abs(item(forward.value) - item(backward.value)) < 1e-12);
+    CHECK(forward.mean_kernel.item() ==
+          doctest::Approx(cka(matrix(x), matrix(y), kRbf).mean_kernel.item()).epsilon(1e-9));
   }
 }
 
