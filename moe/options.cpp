@@ -62,8 +62,10 @@ double MoeOptions::balance_alpha() const {
 std::vector<std::string> MoeOptions::remarks() const {
   const RouterTraits has = traits();
   std::vector<std::string> all;
-  const bool starts_alone = k_shape() == KShape::none ? k == 1 : KSchedule(*this, 1).at(0) == 1;
-  if (reference() && has.taught_by_selection && starts_alone)
+  constexpr std::int64_t kSteps = 1000;
+  const KSchedule schedule(*this, kSteps);
+  const bool alone = schedule.at(0) == 1 || schedule.at(kSteps) == 1;
+  if (reference() && has.taught_by_selection && alone)
     all.push_back(
         "moe.variant = reference: while a token has one expert, its weight is 1 and the task has no gradient "
         "for the router");

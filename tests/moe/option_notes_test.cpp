@@ -99,7 +99,10 @@ TEST_CASE("remarks: a lone expert of the variant reference, and a router that se
   CHECK(remarks("smoe", Variant::paper, 1, KShape::none, 0).empty());
   CHECK(remarks("smoe", Variant::reference, 2, KShape::none, 0).empty());
   CHECK(remarks("smoe", Variant::reference, 1, KShape::linear, 2).empty());
-  CHECK(remarks("smoe", Variant::reference, 2, KShape::linear_decrease, 1).empty());
+  for (const KShape falls :
+       {KShape::linear_decrease, KShape::multi_step_decrease})  // in the end a token has one
+    CHECK(says_lone(remarks("smoe", Variant::reference, 2, falls, 1)));
+  CHECK(remarks("smoe", Variant::reference, 1, KShape::cosine_decrease, 2).empty());
   CHECK(remarks("switch", Variant::reference, 1, KShape::none, 0).empty());
   for (const std::string& router : router_names()) {
     CAPTURE(router);
