@@ -49,19 +49,18 @@ void squared_distances_backward(const Tensor& x, const Tensor& dy, GradTarget dx
     using A = acc_t<T>;
     const T *rows = x.data<T>(), *dys = dy.data<T>();
     T* out = dx.buffer.data<T>();
-    parallel_for(n, std::max<std::int64_t>(1, kGrain / (n * p + 1)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   std::vector<A> sums(static_cast<std::size_t>(p));
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     std::ranges::fill(sums, A{0});
-                     for (std::int64_t j = 0; j < n; ++j)
-                       add_difference(rows + i * p, rows + j * p,
-                                      2 * (static_cast<A>(dys[i * n + j]) + static_cast<A>(dys[j * n + i])),
-                                      sums.data(), p);
-                     for (std::int64_t c = 0; c < p; ++c)
-                       write_grad(out[i * p + c], sums[static_cast<std::size_t>(c)], dx.accumulate);
-                   }
-                 });
+    parallel_for(
+        n, std::max<std::int64_t>(1, kGrain / (n * p + 1)), [&](std::int64_t begin, std::int64_t end) {
+          std::vector<A> sums(static_cast<std::size_t>(p));
+          for (std::int64_t i = begin; i < end; ++i) {
+            std::ranges::fill(sums, A{0});
+            for (std::int64_t j = 0; j < n; ++j)
+              add_difference(rows + i * p, rows + j * p,
+                             static_cast<A>(dys[i * n + j]) + static_cast<A>(dys[j * n + i]), sums.data(), p);
+            for (std::int64_t c = 0; c < p; ++c)
+              write_grad(out[i * p + c], 2 * sums[static_cast<std::size_t>(c)], dx.accumulate);
+          }
+        });
   });
 }
 

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "engine/math.hpp"
-#include "ops/cpu_kernel.hpp"
+#include "ops/cpu_sums.hpp"
 #include "ops/softmax.hpp"
 
 // One thread owns a row: it reads it two or three times from the cache. Sums run in a fixed order.
@@ -36,6 +36,26 @@ acc_t<T> sum_exp_or_one(const T* x, acc_t<T> m, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j)
     if (const acc_t<T> v = static_cast<acc_t<T>>(x[j]); v != v) sum = v;
   return sum;
+}
+
+// The sum where one in acc_t leaves its range.
+template <class T>
+Wide<acc_t<T>> wide_sum(const T* x, std::int64_t n) {
+  Wide<acc_t<T>> sum = 0;
+  for (std::int64_t j = 0; j < n; ++j) sum += static_cast<Wide<acc_t<T>>>(static_cast<acc_t<T>>(x[j]));
+  return sum;
+}
+
+// dx = dy - exp(y) * sum, or += it.
+template <class T, class W>
+void subtract_share(const T* y, const T* dy, W sum, T* dx, std::int64_t n, bool accumulate) {
+  using A = acc_t<T>;
+  decide(accumulate, [=](auto add) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const W share = static_cast<W>(math::exp(static_cast<A>(y[j]))) * sum;
+      write_grad(dx[j], static_cast<A>(static_cast<W>(static_cast<A>(dy[j])) - share), add);
+    }
+  });
 }
 
 }  // namespace
@@ -102,11 +122,10 @@ void log_softmax_backward(const Tensor& y, const Tensor& dy, GradTarget dx) {
       acc_t<T> sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (std::int64_t j = 0; j < n; ++j) sum += static_cast<acc_t<T>>(dyr[j]);
-      decide(dx.accumulate, [&](auto accumulate) {
-        for (std::int64_t j = 0; j < n; ++j)
-          write_grad(dxr[j], static_cast<acc_t<T>>(dyr[j]) - math::exp(static_cast<acc_t<T>>(yr[j])) * sum,
-                     accumulate);
-      });
+      if (std::fabs(sum) <= std::numeric_limits<acc_t<T>>::max())
+        subtract_share(yr, dyr, sum, dxr, n, dx.accumulate);
+      else
+        subtract_share(yr, dyr, wide_sum(dyr, n), dxr, n, dx.accumulate);
     });
   });
 }

@@ -53,3 +53,14 @@ TEST_CASE("median above the diagonal: the lower one of what is above 0, of i < j
   CHECK_THROWS_WITH_AS(ops::median_above_diagonal({}),
                        doctest::Contains("[median_above_diagonal] expected a float"), Error);
 }
+
+TEST_CASE("squared distances: gradients near the end of the range do not become NaN") {
+  const Variable x(Tensor::from<float>({1e-30f, 3e-30f, 3e-30f}, {3, 1}), true);
+  Tape tape;
+  const Variable y = ops::squared_distances(x);
+  tape.backward(y, Tensor::full({3, 3}, 1e38, DType::f32));
+  const std::vector<double> dx = x.grad().to_vector<double>();  // 2 * 2e38 * the differences
+  CHECK(dx[0] == doctest::Approx(-1.6e9));
+  CHECK(dx[1] == doctest::Approx(8e8));
+  CHECK(dx[2] == dx[1]);
+}

@@ -39,3 +39,15 @@ TEST_CASE("logsumexp of infinities is their limit, with the gradient exp(x - lse
         CHECK(same(values_of(x.grad()), row.dx));
       }
 }
+
+TEST_CASE("log_softmax: gradients whose sum leaves the range of the type") {
+  const auto at = [](DType dtype, double large) {
+    const Variable x = leaf({1, 1, 1, 1, 1}, {1, 5}, dtype);
+    return gradient([&] { return ops::log_softmax(x); }, x, {large, large, large, large, -large});
+  };
+  for (const auto& [dtype, large] : {std::pair{DType::f32, 2e38}, std::pair{DType::f64, 5e307}}) {
+    const Doubles dx = at(dtype, large);  // dy - 3 / 5 large
+    for (std::size_t i = 0; i < 5; ++i)
+      CHECK(dx[i] / large == doctest::Approx(i < 4 ? 0.4 : -1.6).epsilon(1e-5));
+  }
+}
