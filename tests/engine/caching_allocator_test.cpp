@@ -149,6 +149,13 @@ TEST_CASE("allocator: flushes its cache before it gives up") {
     const std::string message = testing::message_of<OutOfMemory>([&] { a.allocate(4000); });
     CHECK(testing::contains(message, "[allocator] out of memory: 4096 bytes wanted, 8192 in use"));
     a.deallocate(big, 8000);
+    a.flush();
+    void* kept = a.allocate(6144);
+    a.deallocate(a.allocate(2048), 2048);
+    void* last = a.allocate(3584);  // the bound would leave the free block, but the device has no room for both
+    CHECK(device.blocks() == 2);
+    a.deallocate(kept, 6144);
+    a.deallocate(last, 3584);
   }
   CHECK(device.blocks() == 0);
 }
