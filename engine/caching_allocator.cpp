@@ -43,14 +43,15 @@ void* CachingAllocator::allocate(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   if (++stats_.allocations % kWindow == 0) {
     last_window_peak_ = std::exchange(window_peak_, stats_.in_use_bytes);
+    last_uses_ = std::exchange(uses_, {});
     shrink_to(bound(std::max(window_peak_, last_window_peak_)));
   }
   void* block = nullptr;
   const std::size_t bucket = bucket_of(size);
+  ++uses_[bucket];
   if (std::vector<FreeBlock>& blocks = free_blocks_[bucket]; !blocks.empty()) {
     block = blocks.back().pointer;
     blocks.pop_back();
-    if (blocks.empty()) oldest_[bucket] = kNone;
     ++stats_.cache_hits;
   } else if (block = reserve(size); block == nullptr) {
     throw OutOfMemory(
@@ -88,9 +89,7 @@ void CachingAllocator::deallocate(void* pointer, std::size_t bytes) {
     }
   }
   const std::lock_guard lock(mutex_);
-  const std::size_t bucket = bucket_of(size);
-  if (free_blocks_[bucket].empty()) oldest_[bucket] = stats_.allocations;
-  free_blocks_[bucket].push_back({.pointer = pointer, .size = size, .freed_at = stats_.allocations});
+  free_blocks_[bucket_of(size)].push_back({.pointer = pointer, .size = size, .freed_at = stats_.allocations});
   stats_.in_use_bytes -= size;
 }
 
@@ -99,15 +98,26 @@ void CachingAllocator::flush() {
   shrink_to(0);
 }
 
+// Which size a training step asks for next is what it asked for in the steps before. (The block that was free the longest
+// is a bad choice: every step goes through the same sizes, and it is the one that is due.)
+std::uint64_t CachingAllocator::worth_keeping(std::size_t bucket) const {
+  const std::vector<FreeBlock>& blocks = free_blocks_[bucket];
+  if (blocks.empty()) return kNone;
+  const bool needed =
+      stats_.allocations - blocks.front().freed_at < kWindow;  // else there are more than are used
+  return needed ? uses_[bucket] + last_uses_[bucket] : 0;
+}
+
 void CachingAllocator::shrink_to(std::size_t bytes) {
   while (stats_.reserved_bytes > bytes) {
-    const auto bucket = static_cast<std::size_t>(std::ranges::min_element(oldest_) - oldest_.begin());
-    std::vector<FreeBlock>& blocks = free_blocks_[bucket];
+    std::size_t least = 0;
+    for (std::size_t bucket = 1; bucket < kBuckets; ++bucket)
+      if (worth_keeping(bucket) < worth_keeping(least)) least = bucket;
+    std::vector<FreeBlock>& blocks = free_blocks_[least];
     if (blocks.empty()) return;
     runtime_.deallocate(blocks.front().pointer);
     stats_.reserved_bytes -= blocks.front().size;
     blocks.erase(blocks.begin());
-    oldest_[bucket] = blocks.empty() ? kNone : blocks.front().freed_at;
   }
 }
 

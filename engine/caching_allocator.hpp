@@ -3,7 +3,8 @@
 // nearly the same sizes. Sizes are rounded up to eighths of a power of two (at most 12.5 % waste above 512
 // bytes, steps of 64 bytes below), so that the token counts of experts, which change every step, still find
 // their block. The cache is bounded: what is reserved stays within 1.25 times the recent peak of what is in use, and
-// the blocks that were free the longest go back to the device first. Debug builds put 64 sentinel bytes behind each block and verify them when it is freed.
+// blocks of sizes that are seldom asked for go back to the device first. Debug builds put 64 sentinel bytes behind each
+// block and verify them when it is freed.
 
 #include <array>
 #include <cstddef>
@@ -34,9 +35,7 @@ class OutOfMemory : public Error {
 
 class CachingAllocator {
  public:
-  CachingAllocator(DeviceRuntime& runtime, Device device) : runtime_(runtime), device_(device) {
-    oldest_.fill(kNone);
-  }
+  CachingAllocator(DeviceRuntime& runtime, Device device) : runtime_(runtime), device_(device) {}
   ~CachingAllocator() { flush(); }
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
@@ -62,15 +61,17 @@ class CachingAllocator {
   };
 
   void* reserve(std::size_t size);  // a new block; nullptr when the device has no memory for it
-  // Returns the blocks that were free the longest to the device until at most `bytes` are reserved or none is free.
+  // Returns blocks to the device until at most `bytes` are reserved or none is free.
   void shrink_to(std::size_t bytes);
+  std::uint64_t worth_keeping(std::size_t bucket) const;  // of its oldest free block; kNone: there is none
 
   DeviceRuntime& runtime_;
   Device device_;
   mutable std::mutex mutex_;
   static constexpr std::size_t kBuckets = 8 * 56;             // of up to 2^64 bytes
   std::array<std::vector<FreeBlock>, kBuckets> free_blocks_;  // oldest first
-  std::array<std::uint64_t, kBuckets> oldest_;  // when the first of each was freed; kNone: it is empty
+  std::array<std::uint64_t, kBuckets> uses_{},
+      last_uses_{};  // calls of allocate() in this and the last window
   AllocatorStats stats_;
   std::size_t window_peak_ = 0, last_window_peak_ = 0;  // highest in_use_bytes of this and the last window
 };
