@@ -4,7 +4,9 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 
 namespace simsmoe::app {
 
@@ -28,12 +30,23 @@ void (*unless_ignored(int signal, void (*handler)(int)))(int) {
   return now.sa_handler == SIG_IGN ? SIG_IGN : handler;
 }
 
+// A stack for the handlers of this thread. On the usual one they would write over what oneDNN's kernels keep below the
+// stack pointer (engine/cpu/README.md): wrong products, and writes to anywhere.
+void need_alternate_stack() {
+  thread_local std::array<std::byte, 1 << 16> memory;
+  stack_t now{};
+  if (::sigaltstack(nullptr, &now) != 0 || (now.ss_flags & SS_DISABLE) == 0) return;
+  const stack_t stack{.ss_sp = memory.data(), .ss_flags = 0, .ss_size = memory.size()};
+  ::sigaltstack(&stack, nullptr);
+}
+
 }  // namespace
 
 SignalHandler::SignalHandler(int signal, void (*handler)(int)) : signal_(signal), before_{} {
+  need_alternate_stack();
   struct sigaction action {};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
   ::sigaction(signal_, &action, &before_);
 }
 

@@ -17,7 +17,8 @@ class Interrupted : public Error {
   Interrupted() : Error("interrupted") {}
 };
 
-// While it exists, the signal has this handler; afterwards the one that it had before.
+// While it exists, the signal has this handler; afterwards the one that it had before. The handler runs on a stack of its
+// own, on the thread that made this; other threads of the program that compute must not get signals (the pool's do not).
 class SignalHandler {
  public:
   SignalHandler(int signal, void (*handler)(int));

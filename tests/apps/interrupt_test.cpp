@@ -4,12 +4,20 @@
 
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <functional>
 #include <optional>
+#include <vector>
 
+#include "engine/cpu/gemm.hpp"
+#include "engine/parallel_for.hpp"
+#include "engine/tensor.hpp"
+
+using namespace simsmoe;
 using namespace simsmoe::app;
 
 namespace {
@@ -32,6 +40,34 @@ int exit_code_of(const std::function<void()>& what) {
   int status = 0;
   ::waitpid(process, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+Tensor drawn(std::int64_t rows, std::int64_t columns, float phase) {
+  Tensor x = Tensor::empty({rows, columns}, DType::f32);
+  int i = 0;
+  for (float& value : x.host<float>()) value = std::sin(static_cast<float>(++i % 1009) + phase);
+  return x;
+}
+
+// In the forms and sizes of a small model: y = x W^T, dx = dy W, dW = dy^T x.
+std::vector<float> products() {
+  using cpu::Transpose;
+  std::vector<float> all;
+  for (const std::int64_t in : {64, 256})
+    for (const std::int64_t out : {64, 256}) {
+      const Tensor x = drawn(32, in, 0.0f), weight = drawn(out, in, 0.5f),
+                   y = Tensor::empty({32, out}, DType::f32), dx = Tensor::empty_like(x),
+                   dw = Tensor::empty_like(weight);
+      const float *xs = x.data<float>(), *w = weight.data<float>();
+      float* ys = y.data<float>();
+      cpu::gemm(Transpose::none, Transpose::transposed, 32, out, in, xs, in, w, in, ys, out, false);
+      cpu::gemm(Transpose::none, Transpose::none, 32, in, out, ys, out, w, in, dx.data<float>(), in, false);
+      cpu::gemm(Transpose::transposed, Transpose::none, out, in, 32, ys, out, xs, in, dw.data<float>(), in,
+                false);
+      for (const Tensor& result : {y, dx, dw})
+        for (const float value : result.to_vector<float>()) all.push_back(value);
+    }
+  return all;
 }
 
 }  // namespace
@@ -79,4 +115,20 @@ TEST_CASE("a second ctrl-C ends the program at once, a second one of the others 
   CHECK(twice(SIGTERM, SIGTERM) == 0);
   CHECK(twice(SIGHUP, SIGHUP) == 0);
   CHECK(twice(SIGTERM, SIGINT) == 0);
+}
+
+TEST_CASE("a signal that arrives during a product changes no product") {
+  static volatile std::sig_atomic_t arrived = 0;
+  const auto process = [] {
+    set_num_threads(1);  // a forked process has no others
+    const SignalHandler handler(SIGALRM, [](int) { arrived = arrived + 1; });
+    const std::vector<float> expected = products();
+    const itimerval often{.it_interval = {0, 100}, .it_value = {0, 100}};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+    while (arrived < 1000)
+      if (products() != expected) ::_exit(1);
+    const itimerval never{};
+    ::setitimer(ITIMER_REAL, &never, nullptr);
+  };
+  CHECK(exit_code_of(process) == 0);
 }
