@@ -136,7 +136,7 @@ nn::Steps Trainer::keep_this_step() {
   nn::Steps& kept = state_.kept;
   kept.push_back(state_.step);
   const auto few = kept.end() - std::min<std::ptrdiff_t>(std::ssize(kept), config_.train.keep);
-  const nn::Steps surplus(kept.begin(), few);
+  nn::Steps surplus(kept.begin(), few);
   kept.erase(kept.begin(), few);
   return surplus;
 }
