@@ -18,10 +18,10 @@ class TrainingRun {
   // Writes config.toml, manifest.json and, for a new run, its first checkpoint.
   TrainingRun(Trainer& trainer, RunFolder folder);
 
-  // Trains until train.steps are done or train.patience is over (true), or an interrupt was asked for (false); either way the last
-  // checkpoint holds the state that was reached. An interrupt puts off the validation and the sample of its step: a
-  // resumed run begins with them. When something is not finite, throws Error naming it and the
-  // last good checkpoint, which stays as it is.
+  // Trains until train.steps are done or train.patience is over (true), or an interrupt was asked for (false); either way
+  // the last checkpoint holds the state that was reached. An interrupt puts off the validation and the sample of its step:
+  // a resumed run begins with them. When something is not finite, throws Error naming it and the last good checkpoint,
+  // which stays as it is.
   bool run();
 
   // Does what an interrupt put off, as run() does first; returns whether an interrupt was asked for.

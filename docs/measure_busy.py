@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """How much slower a training and an evaluation become when every core has another program to run, one busy loop each.
-Prints the table of engine/README.md: wall and processor time, as multiples of those of the quiet machine.
+Prints wall and processor time of both, and the multiples that engine/README.md quotes.
 
 Usage: docs/measure_busy.py [--app BINARY]... [--rounds N]     nothing else should run; several binaries are compared
 """

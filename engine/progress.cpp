@@ -1,5 +1,5 @@
-// The cursor waits at the beginning of the bar: where a terminal that becomes narrower wraps it, all of it is below the cursor
-// and is erased with "\x1b[J"; and what anybody else writes is written over it. Wrapping is off ("\x1b[?7l") while it is
+// The cursor waits at the beginning of the bar: where a terminal that becomes narrower wraps it, all of it is below the
+// cursor and is erased with "\x1b[J"; and what anybody else writes is written over it. Wrapping is off ("\x1b[?7l") while it is
 // written: a terminal may be narrower already than it says (tmux tells a quarter of a second later).
 
 #include "engine/progress.hpp"

@@ -26,6 +26,9 @@ class ThreadPool {
   // True within `call`, on any thread.
   static bool in_piece();
 
+  // How long a thread that waits looks for work before it sleeps: shorter where other programs want the cores, too.
+  std::chrono::microseconds spin_time() const;
+
  private:
   ThreadPool() = default;
   void start_workers(int count);
@@ -33,7 +36,6 @@ class ThreadPool {
   bool can_take(int index) const;
   bool take_and_run(int index);
   void wait_for_workers();
-  std::chrono::microseconds spin_time() const;
   void look_for_other_programs();
 
   // The job's number (high half) and its pieces that nobody has taken (low half), in one word: who takes a piece takes

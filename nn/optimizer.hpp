@@ -30,9 +30,10 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
   // One update with learning rate lr; gradients are multiplied by gradient_scale first: f64 [] on the device of the store,
-  // undefined for 1. Where it is not finite, no parameter changes, nor (on the CPU) any count of updates. A trainable parameter without a gradient (an expert
-  // that no token chose still gets zeros from grouped_matmul) is left as it is, and its bias correction waits with it: t
-  // of Adam (Kingma and Ba 2015, algorithm 1) counts the updates of a parameter, as in PyTorch.
+  // undefined for 1. Where it is not finite, no parameter changes, nor (on the CPU) any count of updates. A trainable
+  // parameter without a gradient (an expert that no token chose still gets zeros from grouped_matmul) is left as it is, and
+  // its bias correction waits with it: t of Adam (Kingma and Ba 2015, algorithm 1) counts the updates of a parameter, as in
+  // PyTorch.
   virtual void step(const ParameterStore& store, double lr, const Tensor& gradient_scale = {}) = 0;
   virtual std::vector<NamedTensor> state() const = 0;  // shares memory with the optimizer
   virtual void load(const TensorFile& file) = 0;       // copies "optim.*"; UserError when they are others

@@ -9,8 +9,9 @@
 namespace simsmoe::ops {
 
 // f(x), recorded as one node that keeps x alone. f is called once here and once in the backward pass, where it must do
-// the same to the bit: it may depend on parameters (leaves other than x, whose gradients arrive as always, also when they are results)
-// and constants, and must not change anything. x: float, any shape -> the outputs of f, any number of float Variables
+// the same to the bit: it may depend on parameters (leaves other than x, whose gradients arrive as always, also when they
+// are results) and constants, and must not change anything. x: float, any shape -> the outputs of f, any number of float
+// Variables
 Variables recompute(const Variable& x, const std::function<Variables(const Variable& x)>& f);
 
 }  // namespace simsmoe::ops

@@ -121,6 +121,8 @@ TEST_CASE("a signal that arrives during a product changes no product") {
   static volatile std::sig_atomic_t arrived = 0;
   const auto process = [] {
     set_num_threads(1);  // a forked process has no others
+    const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+    ::sigaltstack(&none, nullptr);  // doctest's own
     const SignalHandler handler(SIGALRM, [](int) { arrived = arrived + 1; });
     const std::vector<float> expected = products();
     const itimerval often{.it_interval = {0, 100}, .it_value = {0, 100}};

@@ -140,6 +140,21 @@ TEST_CASE("allocator: blocks of sizes that are seldom asked for go first, and on
   CHECK(a.stats().reserved_bytes == 5 * 8192);  // 1.25 of 4
 }
 
+TEST_CASE("allocator: a size that was asked for often is worth no more than others once it is not") {
+  CachingAllocator a(runtime(kCpu), kCpu);
+  void* rest = a.allocate(32768);
+  const auto use = [&](std::size_t bytes) { a.deallocate(a.allocate(bytes), bytes); };
+  for (std::uint64_t i = 0; i < 4 * CachingAllocator::kWindow; ++i) use(4096);
+  for (std::uint64_t i = 0; i < 2 * CachingAllocator::kWindow; ++i) use(i % 1000 == 0 ? 4096 : 8192);
+  CHECK(a.stats().reserved_bytes == 32768 + 4096 + 8192);
+  const std::uint64_t hits = a.stats().cache_hits;
+  use(9216);  // one of them has to go
+  CHECK(a.stats().reserved_bytes == 32768 + 8192 + 9216);
+  use(8192);
+  CHECK(a.stats().cache_hits == hits + 1);
+  a.deallocate(rest, 32768);
+}
+
 TEST_CASE("allocator: what a phase needed goes back when later ones need less") {
   CachingAllocator a(runtime(kCpu), kCpu);
   a.deallocate(a.allocate(1 << 20), 1 << 20);

@@ -1,16 +1,20 @@
 #include "engine/parallel_for.hpp"
 
+#include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <mutex>
 #include <set>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "engine/thread_pool.hpp"
 #include "tests/engine/support.hpp"
 
 using namespace simsmoe;
@@ -224,4 +228,51 @@ TEST_CASE("parallel_for: threads that wait sleep") {
   });
   CHECK(other_has_begun);
   CHECK(used < 0.05);
+}
+
+TEST_CASE("parallel_for: threads look for work for a shorter time where other programs want the core") {
+  const Threads guard(2);
+  CHECK(pieces_of(1000, 1).size() == 2);  // the other thread has begun, and may run anywhere
+  cpu_set_t before, one;
+  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+  CPU_ZERO(&one);
+  for (int core = 0; CPU_COUNT(&one) == 0; ++core)
+    if (CPU_ISSET(core, &before)) CPU_SET(core, &one);
+  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+  std::atomic<bool> stop{false};
+  std::thread other([&] {  // on the same core
+    while (!stop) {
+    }
+  });
+  const ThreadPool& pool = ThreadPool::instance();
+  const bool noticed = comes_true([&] {
+    pieces_of(1000, 1);
+    return pool.spin_time() <= std::chrono::microseconds(20);
+  });
+  stop = true;
+  other.join();
+  CHECK(::sched_setaffinity(0, sizeof before, &before) == 0);
+  CHECK(noticed);
+}
+
+TEST_CASE("parallel_for: the threads of the pool get no signals, and the caller those that it had") {
+  const Threads guard(3);
+  const auto blocked = [] {
+    sigset_t mask;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    return ::sigismember(&mask, SIGTERM) == 1 && ::sigismember(&mask, SIGINT) == 1;
+  };
+  const auto caller = std::this_thread::get_id();
+  std::atomic<int> others{0}, open{0};
+  parallel_for_dynamic(20, INT64_MAX, [&](std::int64_t) {
+    if (std::this_thread::get_id() == caller) {
+      comes_true([&] { return others > 0; });
+      return;
+    }
+    ++others;
+    open += blocked() ? 0 : 1;
+  });
+  CHECK(others > 0);
+  CHECK(open == 0);
+  CHECK_FALSE(blocked());
 }

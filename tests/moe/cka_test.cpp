@@ -163,8 +163,9 @@ namespace {
 
 using Rows = std::vector<std::vector<double>>;
 
-// CKA as its definition has it, one number at a time: K_ij = exp(-d_ij / (2 m)), m = sigma^2 or, where sigma is 0, the lower
-// median of the positive distances over i < j; the plain estimator by double centring, the debiased one as Song et al. 2012 write it.
+// CKA as its definition has it, one number at a time: K_ij = exp(-d_ij / (2 m)), m = sigma^2 or, where sigma is 0, the
+// lower median of the positive distances over i < j; the plain estimator by double centring, the debiased one as Song et
+// al. 2012 write it.
 double plain_cka(const Rows& x, const Rows& y, bool unbiased, double sigma = 0.0) {
   const std::size_t n = x.size();
   const auto gram = [&](const Rows& rows) {
